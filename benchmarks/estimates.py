@@ -1,34 +1,39 @@
 """Ranges of `raft estimate` beside the bill: cold, and after previews of drawn chunks.
 
-    python benchmarks/estimates.py [--preview CHUNKS] [--draws DRAWS] [--finished PROJECT] [FOLDER ...]
+    python benchmarks/estimates.py [--preview CHUNKS] [--draws DRAWS] [--seed SEED] [--unknown-teacher]
+        [--finished PROJECT] [FOLDER ...]
 
 Every domain (the shipped ones, or the folders) is run once, offline, at invented prices; `--finished` takes the domains
 of a project that was run already instead. It is estimated before anything is stored, and after previews of chunks that
-are drawn at random, each in a project of its own.
+are drawn at random, each in a project of its own: that has the calls of the finished one, but for what was asked about
+the other chunks and after them. `--unknown-teacher`: as if the teacher were no rules of this package, but a model.
 """
 
 import argparse
 import random
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from project import REPOSITORY, copied, materialized
 
-from raft_assets.llm.completion_form import CHAT
-from raft_assets.llm.requests import Progress, Usage
+from raft_assets.core.tables import QAPair
+from raft_assets.llm.keys import EMBEDDING
+from raft_assets.llm.prices import Price, PriceList
+from raft_assets.llm.requests import Usage
+from raft_assets.operations import estimate
 from raft_assets.operations.corpus import Corpus, read_corpus
-from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.preview import preview_rows
-from raft_assets.pairs.generation import first_round_plan
 from raft_assets.settings.domains import domain_names
+from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
 
-INPUT, OUTPUT, TRAINING = 2.0, 8.0, 25.0  # invented prices, US dollars a million tokens
+PRICE = Price(2.0, None, 8.0, 25.0, "invented")  # US dollars a million tokens
 ASSETS = ("qa_pairs", "baseline_answers", "student_answers", "finetuned_model")
 
 
@@ -37,9 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--preview", type=int, default=20, help="chunks that are previewed")
     parser.add_argument("--draws", type=int, default=5, help="previews of other chunks")
+    parser.add_argument("--seed", type=int, default=0, help="of the first draw; the next ones follow")
     parser.add_argument("--finished", type=Path, help="a project that was run: its domains, nothing is run again")
+    parser.add_argument("--unknown-teacher", action="store_true", help="as if no rules were known")
     parser.add_argument("folders", nargs="*", type=Path)
     options = parser.parse_args()
+    if options.unknown_teacher:
+        estimate.PREDICTED_CHUNKS = 0
     source = (options.finished or REPOSITORY) / "data"
     print(f"{'domain':18} {'asset':18} {'cold':>17} {'width':>6} {'bill':>9}  previewed: inside, widest, bill/middle")
     for folder in options.folders or [source / name for name in domain_names(source)]:
@@ -53,7 +62,8 @@ def main() -> None:
             with fresh_project(folder) as project:
                 corpus = read_corpus(ModelClients(project), folder.name)
                 cold = estimated(project, folder.name, corpus)
-            previewed = [drawn(folder, corpus, options.preview, seed) for seed in range(options.draws)]
+            seeds = range(options.seed, options.seed + options.draws)
+            previewed = [drawn(finished, folder.name, corpus, options.preview, seed) for seed in seeds]
             for asset in ASSETS:
                 print(line(folder.name, asset, bill[asset], cold[asset], [one[asset] for one in previewed]), flush=True)
 
@@ -81,44 +91,56 @@ def billed(project: Project, domain: str) -> dict[str, float]:
             if call.origin.domain == domain and call.origin.asset in ASSETS[:-1]:
                 found[call.origin.asset] += dollars(call.usage)
     trained = Lake.of(project).read_record("finetuned_model", domain)["trained_tokens"]
-    return found | {"finetuned_model": trained * TRAINING / 1e6}
+    return found | {"finetuned_model": PRICE.training_cost(trained) or 0.0}
 
 
 def estimated(project: Project, domain: str, corpus: Corpus) -> dict[str, tuple[float, float]]:
     """The least and the most of each asset."""
     found = dict.fromkeys(ASSETS, (0.0, 0.0))
-    for one in estimate_calls(ModelClients(project), domain, corpus):
+    for one in estimate.estimate_calls(PricedClients(project), domain, corpus):
         if one.asset in found:
-            ends = [
-                usage.input_tokens * TRAINING / 1e6 if one.asset == "finetuned_model" else dollars(usage)
-                for usage in (one.low.usage, one.high.usage)
-            ]
-            found[one.asset] = (found[one.asset][0] + ends[0], found[one.asset][1] + ends[1])
+            low, high = found[one.asset]
+            found[one.asset] = (low + (one.low.dollars or 0.0), high + (one.high.dollars or 0.0))
     return found
 
 
-def drawn(folder: Path, corpus: Corpus, count: int, seed: int) -> dict[str, tuple[float, float]]:
+def drawn(finished: Project, domain: str, corpus: Corpus, count: int, seed: int) -> dict[str, tuple[float, float]]:
     """The ranges after a preview of so many chunks, with what the preview's own questions cost."""
-    with fresh_project(folder) as project:
-        settings = project.settings(folder.name).values
-        plan = first_round_plan(corpus.chunks, settings.questions)
-        sample = random.Random(seed).sample(plan, min(count, len(plan)))
-        models, chunks = ModelClients(project), list(corpus.chunks)
-        preview_rows(models, folder.name, settings, chunks, sample, progress_of=lambda _: ignore)
-        found = estimated(project, folder.name, corpus)
+    pairs = list(Lake.of(finished).rows(QAPair, domain))
+    sample = set(random.Random(seed).sample(sorted(chunk.chunk_id for chunk in corpus.chunks), count))
+    previewed = {
+        call for pair in pairs if pair.chunk_id in sample for call in (pair.question_call, pair.answer_call) if call
+    }
+    with fresh_project(finished.data / domain) as project:
+        shutil.copytree(finished.home / "calls", project.home / "calls")
         with open_call_store(project) as store:
-            paid = sum(dollars(call.usage) for call in store.calls() if call.kind == CHAT)
+            store.forget(lambda call: call.kind != EMBEDDING and call.key not in previewed)
+            paid = sum(dollars(call.usage) for call in store.calls() if call.kind != EMBEDDING)
+        found = estimated(project, domain, corpus)
         low, high = found["qa_pairs"]
         return found | {"qa_pairs": (low + paid, high + paid)}
 
 
-def ignore(progress: Progress) -> None:
-    """Shows nothing of it."""
-
-
 def dollars(usage: Usage) -> float:
     """The price of tokens."""
-    return (usage.input_tokens * INPUT + usage.output_tokens * OUTPUT) / 1e6
+    return PRICE.of(usage) or 0.0
+
+
+class InventedPrices(PriceList):
+    """The same price for every model, also for those that cost nothing."""
+
+    def of(self, endpoint: Endpoint, model: str | None = None) -> Price:
+        """The price; of nothing for vectors, whose bill isn't compared."""
+        return Price(0.0, None, 0.0, None, "invented") if endpoint.role is Role.EMBEDDING else PRICE
+
+
+class PricedClients(ModelClients):
+    """Clients of a project whose models cost something: a range is one of money then, not of tokens."""
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """The invented prices."""
+        return InventedPrices(self.project.folder)
 
 
 @contextmanager

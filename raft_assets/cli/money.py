@@ -153,7 +153,9 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
 
 def _to_record(call: StoredCall) -> dict[str, Any]:
     """Return a stored call for scripts, without its answer: `raft calls show KEY` has it."""
-    about = {name: value for name, value in vars(call).items() if name not in {"payload", "usage", "origin"}}
+    # its documents aren't read with it: the store has them by call and domain
+    left_out = {"payload", "usage", "origin", "documents"}
+    about = {name: value for name, value in vars(call).items() if name not in left_out}
     return about | vars(call.usage) | vars(call.origin)
 
 
@@ -165,14 +167,15 @@ def print_call(key: str) -> None:
     project = Project.load()
     with open_call_store(project) as store:
         matches = [call for call in store.calls() if call.key.startswith(key)]
-    if len(matches) != 1:
-        raise DataError(f"{len(matches)} stored calls have a key that begins with {key}: see `raft calls list`.")
-    (call,) = matches
-    about = {name: value for name, value in vars(call).items() if name not in ("payload", "usage", "origin")}
+        if len(matches) != 1:
+            raise DataError(f"{len(matches)} stored calls have a key that begins with {key}: see `raft calls list`.")
+        (call,) = matches
+        asked_for = sorted((one.domain, one.document) for one in store.sources() if one.key == call.key)
+    documents = [{"domain": domain, "document": document} for domain, document in asked_for]
     answer = json.loads(call.payload) if call.kind != "embedding" else f"a vector of {len(call.payload) // 4} numbers"
     request = rebuild_request(project, call)
     told = {"request": request} if request else {"request": None, "request_detail": _why_no_request(call)}
-    record = about | vars(call.usage) | vars(call.origin) | told | {"answer": answer}
+    record = _to_record(call) | {"asked_for": documents} | told | {"answer": answer}
     click.echo(escape_control_characters(json.dumps(record, ensure_ascii=False, indent=2)))
 
 

@@ -30,16 +30,18 @@ from raft_assets.defs.progress import read_progress
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, assets_in_order, failure_message, with_upstream
 from raft_assets.evaluation.wording import format_duration
+from raft_assets.llm.clients import check_sign_in
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.chosen_presets import choose_preset
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.estimate import estimate_calls
+from raft_assets.operations.estimate import CallEstimate, estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.local_models import serving_student
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, WORKER_VARIABLES, check_coordination
+from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.lake import Lake
@@ -143,7 +145,7 @@ def _materialize(
         for name in names:
             if name in problems:
                 raise problems[name]
-        command, work = uuid.uuid4().hex, list[DomainRun]()
+        command, work, asked = uuid.uuid4().hex, list[DomainRun](), set[Role]()
         ResultsStore.of(project).sync(names)
         resolver, losses = StaleResolver(instance, graph), Losses.find(project)
         for name in names:
@@ -153,10 +155,12 @@ def _materialize(
                 _check_encoder(project, graph, wanted, due)
                 _check_languages(project, graph, name, due)
                 _check_student(project, now, name, due)
-                _save_estimate(instance, project, graph, now, name)
+                asked |= _asked_roles(_save_estimate(instance, project, graph, now, name), due)
                 work.append(DomainRun(name, len(due), project.home / "logs" / f"{name}.log"))
             else:
                 console.print(f"{name}: everything is fresh")
+        for role in sorted(asked):  # or others would be paid before a missing key shows
+            check_sign_in(project.endpoints[role])
         _run_domains(console, instance, project, work, wanted, force=force, command=command)
         failed = {item.domain for item in work if item.failed or item.waits}
         _print_verdicts(console, project, [name for name in names if name not in failed])
@@ -216,17 +220,24 @@ def _save_estimate(
     graph: Graph,
     now: Mapping[dg.AssetKey, AssetState],
     domain: str,
-) -> None:
+) -> list[CallEstimate]:
     """Store the expected cost of the run, if anything may cost money, for comparison with the actual costs."""
     models = ModelClients(project)
     if all(endpoint.is_free for endpoint in models.endpoints.values()):
-        return
+        return []
     try:
         fresh = fresh_assets(graph, now)
         corpus = read_corpus(models, domain, fresh=fresh)
-        save_estimate(instance, project, domain, estimate_calls(models, domain, corpus, fresh=fresh))
+        estimates = estimate_calls(models, domain, corpus, fresh=fresh)
     except DataError:
-        return  # the run itself reports what is wrong with the documents
+        return []  # the run itself reports what is wrong with the documents
+    save_estimate(instance, project, domain, estimates)
+    return estimates
+
+
+def _asked_roles(estimates: Sequence[CallEstimate], due: Sequence[dg.AssetKey]) -> set[Role]:
+    """Return the roles that the due assets will call; where every answer is stored nobody is called."""
+    return {one.role for one in estimates if one.calls and dg.AssetKey(one.asset) in due}
 
 
 def _delete_unusable_answers(project: Project, names: Sequence[str]) -> int:

@@ -82,7 +82,7 @@ class EmbeddedModels:
         self._load_encoder = load_encoder
         self._rules = ThreadPoolExecutor(1, thread_name_prefix="embedded-rules")
         self._numbers = ThreadPoolExecutor(1, thread_name_prefix="embedded-numbers")
-        self._ask = lru_cache(MAX_CACHED_DOCUMENTS)(_all_questions)
+        self._ask = lru_cache(MAX_CACHED_DOCUMENTS)(all_questions)
         self._tuned_reader = lru_cache(MAX_CACHED_READERS)(self._load_reader)
 
     def cards(self) -> list[dict[str, Any]]:
@@ -153,7 +153,8 @@ async def _run(executor: ThreadPoolExecutor, work: Callable[..., T], *arguments:
     return await asyncio.get_running_loop().run_in_executor(executor, work, *arguments)
 
 
-def _all_questions(document: str) -> list[GeneratedQuestion]:
+def all_questions(document: str) -> list[GeneratedQuestion]:
+    """Return every question that the teacher asks about a document."""
     return generate_questions(document, count=ALL_QUESTIONS)
 
 

@@ -6,7 +6,7 @@ only names the provider doesn't wait for the encoder.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,14 @@ class EmbeddedProvider(EmbeddedSettings):
 
         self.shared.reconcile()
         return model_version(model, self.folder, self.shared)
+
+    @property
+    def teacher_rules(self) -> Callable[[str], str | None]:
+        """Function that answers a prompt as the teacher does, without a call; None where the teacher would read."""
+        from raft_assets.embedded.answers import answer_as_teacher
+        from raft_assets.embedded.models import MAX_CACHED_DOCUMENTS, all_questions
+
+        return partial(answer_as_teacher, ask=lru_cache(MAX_CACHED_DOCUMENTS)(all_questions))
 
     def unfinished_files(self) -> list[Path]:
         """Return what uploads left that were never finished; a file may be one that is being uploaded right now."""

@@ -102,10 +102,13 @@ class EstimateComparison:
 
     @property
     def is_inside(self) -> bool | None:
-        """Whether the bill is in the range; None where either is unknown."""
+        """Whether the bill is in the range, of what costs nothing the calls; None where either is unknown."""
         if self.dollars is None or self.paid is None:
             return None
-        return self.dollars[0] <= self.paid <= self.dollars[1]
+        if self.paid or any(self.dollars):
+            return self.dollars[0] <= self.paid <= self.dollars[1]
+        # a training that costs nothing is no entry of the call store
+        return None if self.asset == "finetuned_model" else self.calls[0] <= self.asked <= self.calls[1]
 
 
 @dataclass(frozen=True)

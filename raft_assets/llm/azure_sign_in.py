@@ -5,6 +5,7 @@ that doesn't respond keeps it waiting for minutes.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -37,6 +38,9 @@ class AzureCredential:
             from azure.identity import DefaultAzureCredential
         except ImportError as error:
             raise EndpointError(f"{who} needs azure-identity: {INSTALL_HINT}, or {remedy}.") from error
+        log = logging.getLogger("azure.identity")
+        if log.level == logging.NOTSET:  # it warns on many lines of what is raised here as one sentence
+            log.setLevel(logging.ERROR)
         self._credential = DefaultAzureCredential()
 
     def get_token(self, *scopes: str, **options: Any) -> "AccessToken":

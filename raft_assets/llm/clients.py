@@ -84,7 +84,7 @@ def _azure_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
 
     key = _key(endpoint)
     if endpoint.api_version:
-        sign_in = None if key else _token_provider(endpoint, AZURE_SCOPE)
+        sign_in = None if key else _token_provider(endpoint)
         return openai.AsyncAzureOpenAI(
             azure_endpoint=endpoint.azure_resource,  # projects have no dated API
             api_version=endpoint.api_version,
@@ -93,7 +93,7 @@ def _azure_client(endpoint: Endpoint) -> openai.AsyncOpenAI:
             http_client=_http_client(),
             max_retries=0,
         )
-    sign_in = None if key else _token_provider(endpoint, FOUNDRY_SCOPE if endpoint.is_foundry_project else AZURE_SCOPE)
+    sign_in = None if key else _token_provider(endpoint)
     return openai.AsyncOpenAI(
         base_url=azure_address(endpoint), api_key=key or sign_in, http_client=_http_client(), max_retries=0
     )
@@ -121,10 +121,25 @@ def _key(endpoint: Endpoint) -> str | None:
     return endpoint.api_key.get_secret_value() if endpoint.api_key else None
 
 
-def _token_provider(endpoint: Endpoint, scope: str) -> TokenProvider:
-    """Return a function that signs in to Azure as the current user."""
+def check_sign_in(endpoint: Endpoint) -> None:
+    """Sign in where the endpoint is on Azure without a key. Raises EndpointError, which names the key's variable."""
+    if endpoint.is_azure_openai and endpoint.api_key is None:
+        _credential(endpoint).get_token(_scope(endpoint))
+
+
+def _scope(endpoint: Endpoint) -> str:
+    """Return what a token is for; projects have no dated API."""
+    return FOUNDRY_SCOPE if endpoint.is_foundry_project and not endpoint.api_version else AZURE_SCOPE
+
+
+def _credential(endpoint: Endpoint) -> AzureCredential:
     key = f"set {endpoint.role}_{'AZURE_' if endpoint.provider == 'azure' else ''}OPENAI_API_KEY"
-    credential = AzureCredential(f"{endpoint.role} is on Azure without a key", key)
+    return AzureCredential(f"{endpoint.role} is on Azure without a key", key)
+
+
+def _token_provider(endpoint: Endpoint) -> TokenProvider:
+    """Return a function that signs in to Azure as the current user."""
+    credential, scope = _credential(endpoint), _scope(endpoint)
     one_at_a_time = asyncio.Lock()
 
     async def token() -> str:

@@ -3,11 +3,12 @@
 What belongs here: reading and writing the record. Which file is which document is decided in `documents/identities`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raft_assets.core.tables import SourceDocument
 from raft_assets.documents.identities import KnownDocument, identify_documents
+from raft_assets.documents.reading import ReadDocument
 from raft_assets.operations.kept_manifest import kept_manifest
 from raft_assets.settings.domains import DocumentFile
 from raft_assets.storage.lake import Lake
@@ -28,6 +29,18 @@ def keep_documents(lake: Lake, domain: str, documents: Sequence[KnownDocument]) 
 def former_paths(lake: Lake, domain: str) -> dict[str, str]:
     """Return the present path by each path that a document had before."""
     return {old: document.path for document in _read(lake, domain) for old in document.paths[:-1]}
+
+
+def former_paths_of(lake: Lake, domain: str, documents: Iterable[ReadDocument]) -> dict[str, str]:
+    """Return the path of each document by those that it had before, also where it was renamed since the last run."""
+    present = {document.doc_id: document.path for document in documents}
+    return {
+        old: present[known.doc_id]
+        for known in _read(lake, domain)
+        if known.doc_id in present
+        for old in known.paths
+        if old != present[known.doc_id]
+    }
 
 
 def renamed_documents(lake: Lake, domain: str) -> list[dict[str, Any]]:

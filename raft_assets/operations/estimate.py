@@ -3,15 +3,17 @@
 Documents are read and cut as in the lineage, requests are those that it will make, and calls in the call store count as
 paid. What only the models can show (how many questions a call brings, which pairs pass the gates, how long answers are)
 is measured on the stored calls of the same corpus, which `raft preview` makes by an even sample; without enough of them
-it is assumed, and listed as an assumption. What isn't known is a range.
+it is assumed, and listed as an assumption. What isn't known is a range. The embedded teacher is rules of this package:
+what it will ask is computed (predicted), for as many chunks as take seconds.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from statistics import fmean, median, stdev
 
 from raft_assets.core.errors import EndpointError, SettingsError
@@ -28,19 +30,20 @@ from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.corpus import Corpus
 from raft_assets.operations.deploying import deployed_student
-from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.document_ids import former_paths_of
 from raft_assets.operations.evaluation import known_requests
 from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
 from raft_assets.operations.expected_pairs import (
-    EMBEDDED_TEACHER,
     LANGUAGE_MODEL,
     ExpectedPairs,
     Outcome,
+    RetrievedShare,
     Scenario,
     not_asked,
     sampled_outcomes,
+    stored_ranks,
 )
-from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.pair_form import PairForm, recorded_form
 from raft_assets.operations.process import records_of
 from raft_assets.operations.remembered_relations import remembered_relations
@@ -49,7 +52,7 @@ from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.student_tokens import student_tokenizer
 from raft_assets.pairs.generation import draft_round, first_round_plan
 from raft_assets.pairs.judge import judge_request
-from raft_assets.pairs.questions import question_request, teacher_answer_request
+from raft_assets.pairs.questions import Draft, plan_questions, question_request, teacher_answer_request
 from raft_assets.pairs.structured import structured_answer_request, structured_question_request
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
@@ -75,6 +78,7 @@ SHORT_DOCUMENT = "Bats"
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 DATASET = frozenset({"qa_dataset", "golden_questions", "chunks", "chunk_embeddings"})  # what an evaluation asks about
 CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
+PREDICTED_CHUNKS = 500  # at most: 10 ms of CPU each, with the gates
 SAMPLED_PASSAGES = 50  # of which tokenizers are compared
 _count_tokens = partial(token_count, tokenizer="o200k_base")
 
@@ -123,7 +127,7 @@ def estimate_calls(
     if "chunk_embeddings" not in fresh:
         estimates.append(_estimate_embeddings(models, chunks))
     golden = parse_golden(domain_folder(models.project.data, domain) / QUESTIONS_FILE)
-    renamed = former_paths(Lake.of(models.project), domain)
+    renamed = former_paths_of(Lake.of(models.project), domain, documents)
     resolved = resolve_golden_questions(golden, documents, chunks, renamed=renamed)
     held_out = golden_chunk_ids(resolved) if settings.dataset.protocol == "unseen_passages" else frozenset[str]()
     sample = _TeacherSample.read(models, domain, chunks, settings)
@@ -132,7 +136,8 @@ def estimate_calls(
         settings,
         known=sample.outcomes,
         unanswered=sample.unanswered,
-        assumed=EMBEDDED_TEACHER if models.endpoints[Role.TEACHER].is_embedded_model else LANGUAGE_MODEL,
+        predicted=sample.prediction.outcomes,
+        retrieved=sample.retrieved,
         golden_chunk_ids=held_out,
         register=read_register(Lake.of(models.project), domain, settings.dataset),
         relate=remembered_relations(models.project, domain),
@@ -171,6 +176,8 @@ class _TeacherSample:
     questions: Sequence[Answer]  # stored answers
     answers: Sequence[Answer]
     written: Sequence[int]  # tokens of the answers as rows have them: thoughts and JSON are left out
+    retrieved: RetrievedShare
+    prediction: "_Prediction"
     input_ratio: float  # of the input tokens that the service counts to those counted here
     cached_share: float  # of the input tokens
 
@@ -199,7 +206,15 @@ class _TeacherSample:
             )
             missing = Counter(draft.chunk.chunk_id for draft in drafts if draft.question and not draft.answer_call)
             complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
-            outcomes = sampled_outcomes(complete, chunks, settings, form=form, encoder=encoder, judge=judge)
+            ranks = stored_ranks(complete, chunks, settings, encoder)
+            outcomes = sampled_outcomes(complete, chunks, settings, form=form, ranks=ranks, judge=judge)
+            prediction = _Prediction.of(models, chunks, settings, form, asked=outcomes)
+            retrieved = RetrievedShare(is_gate=bool(settings.questions.retrieval_top_k))
+            if ranks and prediction.outcomes:
+                compared = set(islice(outcomes, PREDICTED_CHUNKS))
+                some = [draft for draft in complete if draft.chunk.chunk_id in compared]
+                before = sampled_outcomes(some, chunks, settings, form=form, ranks=None, judge=judge)
+                retrieved = RetrievedShare.of(before, outcomes)
         replies = [answer for answer in questions if answer]
         return cls(
             form=form,
@@ -211,7 +226,9 @@ class _TeacherSample:
             told=[draft.question for draft in drafts if draft.question],
             questions=replies,
             answers=[answer for _, answer in asked.stored[len(replies) :]],
-            written=[_count_tokens(draft.answer) for draft in complete if draft.question and draft.call_status == "ok"],
+            written=_written_tokens(complete),
+            retrieved=retrieved,
+            prediction=prediction,
             input_ratio=asked.input_ratio,
             cached_share=asked.cached_share,
         )
@@ -220,6 +237,64 @@ class _TeacherSample:
     def is_enough(self) -> bool:
         """Whether the lengths of questions and answers are known."""
         return min(len(self.questions), len(self.answers)) >= MIN_SAMPLE
+
+    @property
+    def written_length(self) -> "_Length":
+        """The length of an answer as it stands in a row."""
+        return _Length.of([*self.written, *self.prediction.answers]) or _Length(*LANGUAGE_MODEL.answer_tokens)
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What the embedded teacher will ask and answer, computed by its rules; empty for another teacher."""
+
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)  # by chunk, before retrieval
+    questions: Sequence[int] = ()  # tokens of the replies with questions
+    answers: Sequence[int] = ()  # tokens of the answers
+    answer_requests: Sequence[Request] = ()
+    asked: Sequence[str] = ()  # questions
+
+    @classmethod
+    def of(
+        cls,
+        models: ModelClients,
+        chunks: Sequence[Chunk],
+        settings: DomainSettings,
+        form: PairForm,
+        *,
+        asked: Collection[str],
+    ) -> "_Prediction":
+        """Predict what is asked about chunks that were not `asked` about, an even sample of them."""
+        if not models.endpoints[Role.TEACHER].is_embedded_model or form.structured:
+            return cls()
+        most = len(chunks) * settings.questions.questions_per_chunk
+        plan = plan_questions(chunks, settings.questions, most, 0)
+        plan = [(chunk, count) for chunk, count in plan if chunk.chunk_id not in asked][:PREDICTED_CHUNKS]
+        rules = _RuleAnswers(embedded_provider(models.project).teacher_rules)
+        drafts = list(draft_round(plan, settings.questions, ask=rules.ask, instructions=settings.prompt.instructions))
+        return cls(
+            outcomes=sampled_outcomes(drafts, chunks, settings, form=form, ranks=None, judge=None),
+            questions=rules.tokens[: len(plan)],
+            answers=rules.tokens[len(plan) :],
+            answer_requests=rules.requests[len(plan) :],
+            asked=[draft.question for draft in drafts if draft.question],
+        )
+
+
+class _RuleAnswers:
+    """The embedded teacher's rules, for those who ask a model; notes what was asked and how long the replies are."""
+
+    def __init__(self, rules: Callable[[str], str | None]) -> None:
+        self._rules = rules
+        self.requests: list[Request] = []
+        self.tokens: list[int] = []
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        for request in requests:
+            text = self._rules(request.body["messages"][-1]["content"]) or ""
+            self.requests.append(request)
+            self.tokens.append(_count_tokens(text))
+            yield replace(not_asked(), text=text, status="ok", detail="")
 
 
 class _StoredAnswers:
@@ -270,15 +345,19 @@ def _estimate_pairs(
     as_sent = _wording(models, Role.TEACHER)
     to_ask = sum(_request_tokens(as_sent(request)) for request in sample.question_requests)
     known = sum(_request_tokens(as_sent(request)) for request in sample.answer_requests)
+    prediction = sample.prediction
     per_answer = _mean(
-        _request_tokens(as_sent(answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions)))
-        for chunk, _ in sample.new_chunks
+        _request_tokens(as_sent(request))
+        for request in prediction.answer_requests
+        or (answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions) for chunk, _ in sample.new_chunks)
     )
-    per_question_call = _Length.of(_output_tokens(sample.questions)) or _Length(
+    per_question_call = _Length.of(prediction.questions or _output_tokens(sample.questions)) or _Length(
         *(share * ASSUMED_QUESTION_TOKENS * _mean(count for _, count in sample.new_chunks) for share in (0.6, 1.2))
     )
-    per_reply = _Length.of(_output_tokens(sample.answers)) or _Length(*pairs.assumed.answer_tokens)
-    written = _written_length(sample, pairs)
+    per_reply = _Length.of(prediction.answers or _output_tokens(sample.answers)) or _Length(
+        *LANGUAGE_MODEL.answer_tokens
+    )
+    written = sample.written_length
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
         coming = scenario.new_questions - len(sample.answer_requests)
@@ -293,8 +372,8 @@ def _estimate_pairs(
         models, "qa_pairs", Role.TEACHER, map(usage, pairs.scenarios), seconds=seconds, widest=_widest(pairs)
     )
     assumed = (
-        *(() if pairs.is_sampled else ("questions per call",)),
-        *(() if sample.is_enough else ("length of answers",)),
+        *(() if pairs.is_sampled or prediction.outcomes else ("questions per call",)),
+        *(() if sample.is_enough or prediction.outcomes else ("length of answers",)),
     )
     yield replace(made, stored=len(sample.questions) + len(sample.answers), assumed=assumed if made.calls else ())
     if settings.questions.retrieval_top_k:
@@ -321,7 +400,8 @@ def _estimate_pairs(
 
 def _estimate_question_embeddings(models: ModelClients, sample: _TeacherSample, pairs: ExpectedPairs) -> CallEstimate:
     """Estimate the vectors of questions: those that are known, and those to come."""
-    length = _Length.of(list(map(_count_tokens, sample.told))) or _Length(*ASSUMED_QUESTION_LENGTHS)
+    questions = sample.prediction.asked or sample.told
+    length = _Length.of(list(map(_count_tokens, questions))) or _Length(*ASSUMED_QUESTION_LENGTHS)
     with models.caller(Role.EMBEDDING) as encoder:
         stored = encoder.has_embeddings(sample.told)
         known = [question for question, is_stored in zip(sample.told, stored, strict=True) if not is_stored]
@@ -400,7 +480,7 @@ class _Rows:
         self.chunks = chunks
         self.scenarios = pairs.scenarios
         self.widest = _widest(pairs)
-        self.answer = _written_length(sample, pairs)
+        self.answer = sample.written_length
         self.assumed = () if pairs.is_sampled else ("accepted pairs",)
         self.passage = _mean(chunk.tokens for chunk in chunks)
         self.trained_passage = _mean(chunk.tokens for chunk in chunks if chunk.chunk_id not in pairs.golden)
@@ -622,9 +702,8 @@ def _output_tokens(answers: Iterable[Answer]) -> list[int]:
     return [answer.usage.output_tokens for answer in answers if answer.status == "ok"]
 
 
-def _written_length(sample: _TeacherSample, pairs: ExpectedPairs) -> _Length:
-    """Return the length of an answer as it stands in a row."""
-    return _Length.of(sample.written) or _Length(*pairs.assumed.answer_tokens)
+def _written_tokens(drafts: Iterable[Draft]) -> list[int]:
+    return [_count_tokens(draft.answer) for draft in drafts if draft.question and draft.call_status == "ok"]
 
 
 def _widest(pairs: ExpectedPairs) -> float:

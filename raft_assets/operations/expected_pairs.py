@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
+from statistics import fmean
 
 import numpy as np
 
@@ -30,6 +32,7 @@ MIN_SCENARIOS = 4
 MIN_SAMPLED_CHUNKS = 5  # from which the others are taken for like them
 CLOZE = "cloze"
 REJECTED = ""
+ALL = ""  # documents, where outcomes are kept by document
 # what happens to each question about a chunk: the kind of an accepted pair, or REJECTED
 Outcome = tuple[str, ...]
 
@@ -40,15 +43,15 @@ class Assumption:
 
     answered: tuple[float, float]  # questions that a call brings, as a share of those asked for
     accepted: tuple[float, float]  # share of the pairs that the gates accept
-    clozes: tuple[float, float]  # share of the accepted pairs that are clozes, which only train
     answer_tokens: tuple[float, float]
 
 
 # a language model writes as many questions as it is asked for, and no clozes
-LANGUAGE_MODEL = Assumption((0.92, 1.0), (0.6, 0.95), (0.0, 0.0), (90, 190))
-# the embedded provider's teacher finds what its rules find (`docs/costs.md` has the figures)
-EMBEDDED_TEACHER = Assumption((0.55, 0.85), (0.72, 0.88), (0.1, 0.3), (48, 60))
-EMBEDDED_TEACHER_OF_APIS = Assumption((0.95, 1.0), (0.55, 0.9), (0.0, 0.0), (48, 60))
+LANGUAGE_MODEL = Assumption(answered=(0.92, 1.0), accepted=(0.6, 0.95), answer_tokens=(90, 190))
+# of the embedded teacher's questions: what it asks is known, and not what retrieval brings back to its passage
+ASSUMED_RETRIEVED = (0.7, 0.97)
+ASSUMED_RETRIEVED_OF_APIS = (0.9, 1.0)  # they name the call that they are about
+ASSUMED_WEIGHT = 30  # questions of a preview that say as much of retrieval as what is assumed: 0.84 ± 2 * 0.067
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,36 @@ class Scenario:
     tokens: float
 
 
+@dataclass(frozen=True)
+class RetrievedShare:
+    """What retrieval made of the pairs that passed the other gates: `counts` of them and of those left, by chunk."""
+
+    counts: Sequence[tuple[int, int]] = ()
+    is_gate: bool = True
+
+    @classmethod
+    def of(cls, before: Mapping[str, Outcome], after: Mapping[str, Outcome]) -> "RetrievedShare":
+        """Compare the outcomes of the same chunks without the gate and with it."""
+        return cls([(_accepted(before[chunk_id]), _accepted(after[chunk_id])) for chunk_id in before])
+
+    def ends(self, assumed: tuple[float, float]) -> tuple[float, float]:
+        """Return the share of further pairs, at least and at most: what is `assumed`, and what the counts say of it.
+
+        Two standard errors on either side; the pairs of one chunk are a cluster.
+        """
+        if not self.is_gate:
+            return 1.0, 1.0
+        if len(self.counts) < MIN_SAMPLED_CHUNKS:
+            return assumed
+        expected, seen = fmean(assumed), sum(before for before, _ in self.counts)
+        weight = seen + ASSUMED_WEIGHT
+        share = (sum(after for _, after in self.counts) + expected * ASSUMED_WEIGHT) / weight
+        spread = sum((after - share * before) ** 2 for before, after in self.counts)
+        spread += ASSUMED_WEIGHT**2 * ((assumed[1] - assumed[0]) / 4) ** 2
+        error = 2 * sqrt(spread) / weight
+        return max(share - error, 0.0), min(share + error, 1.0)
+
+
 class ExpectedPairs:
     """Plays through what the chunks may bring, given the outcomes of those that were asked about already."""
 
@@ -75,17 +108,23 @@ class ExpectedPairs:
         *,
         known: Mapping[str, Outcome],
         unanswered: Mapping[str, int],
-        assumed: Assumption,
+        predicted: Mapping[str, Outcome],
+        retrieved: RetrievedShare,
         golden_chunk_ids: Collection[str],
         register: Mapping[str, str],
         relate: Relate,
     ) -> None:
-        """`unanswered`: how many questions have no stored answer yet, by chunk, where the questions are stored."""
+        """`unanswered`: how many questions have no stored answer yet, by chunk, where the questions are stored.
+
+        `predicted`: outcomes that were computed and not asked for, before retrieval; `retrieved`: the share of them
+        that it will accept.
+        """
         self._chunks = {chunk.chunk_id: chunk for chunk in chunks}
         self._settings = settings
         self._known = dict(known)
         self._unanswered = dict(unanswered)
-        self.assumed = assumed
+        self._predicted = dict(predicted)
+        self._retrieved = retrieved
         self.golden = frozenset(golden_chunk_ids)
         self._register = register
         self._relate = relate
@@ -116,32 +155,50 @@ class ExpectedPairs:
     def _outcome(self, number: int, level: float, chunk_id: str, full: int) -> Outcome:
         if chunk_id in self._known:
             return self._known[chunk_id]
-        if sample := self._samples:
-            # a sample of the sample: how far its means may be from those of the corpus
-            place = int(draw(number, chunk_id, "of the sample") * len(sample))
-            return sample[int(draw(number, str(place), "sampled") * len(sample))]
-        assumed = self.assumed
-        if assumed is EMBEDDED_TEACHER and self._chunks[chunk_id].kind == "api":
-            assumed = EMBEDDED_TEACHER_OF_APIS
-        answered, accepted, clozes = (
-            low + (high - low) * share
-            for (low, high), share in (
-                (assumed.answered, level),
-                (assumed.accepted, level),
-                (assumed.clozes, 1 - level),
-            )
-        )
+        if chunk_id in self._predicted:
+            return self._after_retrieval(number, level, chunk_id, self._predicted[chunk_id])
+        if predicted := self._like(chunk_id, self._predicted_by_document):
+            return self._after_retrieval(number, level, chunk_id, _resampled(number, chunk_id, predicted))
+        if self.is_sampled:
+            return _resampled(number, chunk_id, self._like(chunk_id, self._known_by_document))
         kinds = list[str]()
         for question in map(str, range(full)):
-            if draw(number, chunk_id, question, "answered") < answered:
-                is_accepted = draw(number, chunk_id, question, "accepted") < accepted
-                is_cloze = draw(number, chunk_id, question, "cloze") < clozes
-                kinds.append(REJECTED if not is_accepted else CLOZE if is_cloze else "other")
+            if draw(number, chunk_id, question, "answered") < _at(level, LANGUAGE_MODEL.answered):
+                is_accepted = draw(number, chunk_id, question, "accepted") < _at(level, LANGUAGE_MODEL.accepted)
+                kinds.append("other" if is_accepted else REJECTED)
         return tuple(kinds)
 
+    def _after_retrieval(self, number: int, level: float, chunk_id: str, outcome: Outcome) -> Outcome:
+        share = _at(level, self._retrieved_shares[self._chunks[chunk_id].kind == "api"])
+        return tuple(
+            kind if draw(number, chunk_id, str(question), "retrieved") < share else REJECTED
+            for question, kind in enumerate(outcome)
+        )
+
     @cached_property
-    def _samples(self) -> list[Outcome]:
-        return list(self._known.values()) if self.is_sampled else []
+    def _retrieved_shares(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The least and the most of prose, and of API descriptions."""
+        return self._retrieved.ends(ASSUMED_RETRIEVED), self._retrieved.ends(ASSUMED_RETRIEVED_OF_APIS)
+
+    @cached_property
+    def _known_by_document(self) -> dict[str, list[Outcome]]:
+        return self._by_document(self._known)
+
+    @cached_property
+    def _predicted_by_document(self) -> dict[str, list[Outcome]]:
+        return self._by_document(self._predicted)
+
+    def _by_document(self, outcomes: Mapping[str, Outcome]) -> dict[str, list[Outcome]]:
+        """Return the outcomes of each document, and under `ALL` those of every chunk."""
+        found: dict[str, list[Outcome]] = {ALL: list(outcomes.values())}
+        for chunk_id, outcome in outcomes.items():
+            found.setdefault(self._chunks[chunk_id].doc_id, []).append(outcome)
+        return found
+
+    def _like(self, chunk_id: str, by_document: Mapping[str, list[Outcome]]) -> list[Outcome]:
+        """Return the outcomes of the chunk's document if they are enough, else all: documents differ, and are split."""
+        of_document = by_document.get(self._chunks[chunk_id].doc_id, [])
+        return of_document if len(of_document) >= MIN_SAMPLED_CHUNKS else by_document[ALL]
 
     @property
     def sampled(self) -> int:
@@ -185,6 +242,20 @@ class ExpectedPairs:
         return rows["train"], rows["eval"] if most is None else min(rows["eval"], most)
 
 
+def _resampled(number: int, chunk_id: str, sample: Sequence[Outcome]) -> Outcome:
+    """Return an outcome of a sample of the sample: how far its means may be from those of the corpus."""
+    place = int(draw(number, chunk_id, "of the sample") * len(sample))
+    return sample[int(draw(number, str(place), "sampled") * len(sample))]
+
+
+def _accepted(outcome: Outcome) -> int:
+    return sum(kind != REJECTED for kind in outcome)
+
+
+def _at(level: float, ends: tuple[float, float]) -> float:
+    return ends[0] + (ends[1] - ends[0]) * level
+
+
 def not_asked() -> Answer:
     """Return what stands for an answer that isn't stored."""
     return Answer("", "", "failed", "It isn't asked yet.", NO_USAGE, 0.0, from_store=False)
@@ -196,15 +267,15 @@ def sampled_outcomes(
     settings: DomainSettings,
     *,
     form: PairForm,
-    encoder: Caller,
+    ranks: RetrievalRanks | None,
     judge: Caller | None,
 ) -> dict[str, Outcome]:
-    """Return what the gates say of drafts whose answers are stored, by chunk. Nothing is asked.
+    """Return what the gates say of drafts whose answers are known, by chunk. Nothing is asked.
 
-    The retrieval gate is off where a vector isn't stored, and the judge where a verdict isn't.
+    Without `ranks` the retrieval gate is off, and the judge where a verdict isn't stored.
     """
     asked = [draft for draft in drafts if draft.question]
-    ranks, by_id = _stored_ranks(asked, chunks, settings, encoder), {chunk.chunk_id: chunk for chunk in chunks}
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
 
     def retrieved_instead(question: str, chunk_id: str) -> list[Chunk]:
         return [by_id[name] for name in ranks.retrieved_instead(question, chunk_id)] if ranks else []
@@ -225,9 +296,11 @@ def sampled_outcomes(
     return outcomes
 
 
-def _stored_ranks(
+def stored_ranks(
     drafts: Sequence[Draft], chunks: Sequence[Chunk], settings: DomainSettings, encoder: Caller
 ) -> RetrievalRanks | None:
+    """Return what retrieval finds for the questions of drafts; None where it is no gate or a vector isn't stored."""
+    drafts = [draft for draft in drafts if draft.question]
     texts = [*(chunk.passage for chunk in chunks), *(draft.question for draft in drafts)]
     if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(texts)):
         return None

@@ -11,7 +11,7 @@ from raft_assets.dataset.related_chunks import Relate, find_related_chunks
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
-from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.document_ids import former_paths_of
 from raft_assets.operations.remembered_relations import remembered_relations
 from raft_assets.settings.domain import DatasetSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
@@ -121,7 +121,8 @@ def questions_of_folder(
     Raises DataError if the file can't be read.
     """
     written = read_golden_questions(domain_folder(project.data, domain) / QUESTIONS_FILE)
-    renamed = former_paths(Lake.of(project), domain)
+    documents = list(documents) if written else []
+    renamed = former_paths_of(Lake.of(project), domain, documents)
     return resolve_golden_questions(written, documents, chunks, renamed=renamed)
 
 

@@ -34,7 +34,7 @@ from raft_assets.llm.requests import Origin, Progress, Request
 from raft_assets.llm.usage import max_usage
 from raft_assets.operations.asking import describe_dollars, place_of
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.document_ids import former_paths
+from raft_assets.operations.document_ids import former_paths_of
 from raft_assets.operations.estimate import TYPICAL_QUESTION
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_in_project
 from raft_assets.operations.languages import check_languages
@@ -93,7 +93,7 @@ class DomainQuestions:
         self._written = read_golden_questions(self.file)
         corpus = read_corpus(models, domain)
         self._documents, self._chunks = corpus.documents, corpus.chunks
-        self._renamed = former_paths(Lake.of(models.project), domain)
+        self._renamed = former_paths_of(Lake.of(models.project), domain, corpus.documents)
 
     def passages_to_ask_about(self, count: int) -> list[Chunk]:
         """Return passages that no question holds out of training yet, over all documents, and not two of one text."""

@@ -168,6 +168,15 @@ def normalize_model(model: str) -> str:
     return _VERSION.sub("", model.lower()).rpartition("/")[2].removeprefix("meta-")
 
 
+def is_openai(address: str) -> bool:
+    """Return whether OpenAI itself answers at the address, also for a region."""
+    try:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:  # brackets that don't hold an IPv6 address
+        return False
+    return f".{host}".endswith(".api.openai.com")
+
+
 def is_on_this_machine(address: str) -> bool:
     """Return whether the address of a service leads to this machine itself."""
     try:

@@ -26,6 +26,7 @@ from raft_assets.settings.endpoints import (
     HostingSettings,
     Limits,
     Role,
+    is_openai,
 )
 
 T = TypeVar("T")
@@ -215,6 +216,8 @@ class Environment:
                 f"{role} is half configured: set {names[0]}, or {names[1]} for a service that needs no key."
             )
         address = _check_no_credentials(names[1], base_url or OPENAI_BASE_URL)
+        if not key and is_openai(address):
+            raise SettingsError(f"{role} is half configured: set {names[0]}, OpenAI answers nobody without a key.")
         return Endpoint(
             role,
             "openai",

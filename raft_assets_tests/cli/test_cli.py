@@ -191,6 +191,28 @@ def test_doctor_proves_a_sound_project_and_names_what_is_wrong(copied: ProjectHa
     assert "canary" not in wrong.stdout + wrong.stderr
 
 
+def test_a_run_signs_in_to_azure_before_anything_is_paid_and_says_in_a_sentence_what_is_missing(
+    copied: ProjectHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAFT_PROVIDER", raising=False)
+    copied.own_variables |= {
+        "RAFT_PROVIDER": "",
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",  # asks nobody
+        "TEACHER_AZURE_OPENAI_ENDPOINT": "https://nowhere.openai.azure.com",
+        "TEACHER_AZURE_OPENAI_DEPLOYMENT": "teacher",
+    }
+    copied.write(f"data/{SMALL}/more.md", "# Roosts\n\nThe roost at Alba mill was found in 1931 by Ann Bell.\n")
+    with open_call_store(copied.opened) as store:
+        before = store.stats().calls
+    ended = copied.raft("run", SMALL)
+    assert ended.returncode != 0
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("Error: TEACHER is on Azure without a key, and signing in failed (")
+    assert said.endswith("run `az login`, or set TEACHER_AZURE_OPENAI_API_KEY.")
+    with open_call_store(copied.opened) as store:
+        assert store.stats().calls == before
+
+
 def test_without_weights_doctor_and_run_say_what_to_install_and_no_model_is_asked(
     copied: ProjectHarness, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from raft_assets.operations.estimate import (
     CallEstimate,
     estimate_calls,
 )
-from raft_assets.operations.expected_pairs import LANGUAGE_MODEL
+from raft_assets.operations.expected_pairs import LANGUAGE_MODEL, RetrievedShare
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
 from raft_assets.operations.report import collect_report_data
@@ -198,6 +198,35 @@ def test_the_bill_is_inside_the_range_which_is_at_most_twice_as_wide(
     assert training.low.dollars <= tuned["trained_tokens"] * 25 / 1e6 <= training.high.dollars
 
 
+def test_what_the_embedded_teacher_will_ask_is_computed_and_nothing_is_stored(
+    finished: ProjectHarness, priced: ProjectHarness
+) -> None:
+    teacher = forecasts(priced)[TEACHER]
+    with open_call_store(finished.opened) as store:
+        made = [call for call in store.calls() if (call.origin.asset, call.role) == TEACHER]
+    assert teacher.low.calls == teacher.high.calls == teacher.calls == len(made)
+    assert teacher.usage.output_tokens == pytest.approx(sum(call.usage.output_tokens for call in made), rel=0.02)
+    assert teacher.assumed == ()
+    with open_call_store(priced.opened) as store:
+        assert store.stats().calls == 0
+
+
+def test_what_a_preview_shows_of_retrieval_is_weighed_with_what_is_assumed() -> None:
+    """Whole chunks are the sample: pairs of one chunk pass or fail together."""
+    assumed = (0.7, 0.9)
+    even, clustered, all_pass = (
+        RetrievedShare([(4, 2)] * 20).ends(assumed),
+        RetrievedShare([(4, 4), (4, 0)] * 10).ends(assumed),
+        RetrievedShare([(4, 4)] * 200).ends(assumed),
+    )
+    assert 0.5 < sum(even) / 2 < 0.8
+    assert sum(even) == pytest.approx(sum(clustered))
+    assert clustered[1] - clustered[0] > even[1] - even[0]
+    assert 0.95 < all_pass[0] < all_pass[1] <= 1.0
+    assert RetrievedShare([(4, 2)] * 4).ends(assumed) == assumed  # too few chunks
+    assert RetrievedShare(is_gate=False).ends(assumed) == (1.0, 1.0)
+
+
 def test_after_a_preview_of_twenty_chunks_ranges_are_narrow_and_hold_what_is_asked(copied: ProjectHarness) -> None:
     settings = copied.opened.settings(SMALL).values
     plan = first_round_plan(list(copied.lake.rows(Chunk, SMALL)), settings.questions)
@@ -282,7 +311,7 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
             "role": role,
             "calls": 10,
             "dollars": 0.0,
-            "low": {"calls": 5, "dollars": 0.0},
+            "low": {"calls": 1, "dollars": 0.0},
             "high": {"calls": 10_000, "dollars": 0.0},
             "seconds": 30.0,
         }
@@ -298,11 +327,18 @@ def test_the_report_sets_the_estimate_and_the_bill_side_by_side(copied: ProjectH
     shown = {(one.asset, one.role): one for one in data.estimated}
     made = {key for pair in pairs for key in (pair.question_call, pair.answer_call) if key}
     assert shown["qa_pairs", "TEACHER"].asked == len(made)
-    assert shown["qa_pairs", "TEACHER"].calls == (5, 10_000)
+    assert shown["qa_pairs", "TEACHER"].calls == (1, 10_000)
     chunks = sum(1 for _ in copied.lake.rows(Chunk, SMALL))
     assert shown["chunk_embeddings", "EMBEDDING"].asked == -(-chunks // 64)  # calls, as they are estimated, not texts
     assert shown["deployment", "STUDENT"].asked == 1
-    assert all(one.is_inside for one in data.estimated)
+    # nothing was paid, so the calls are compared; a free training is in no ledger
+    assert {one.asset: one.is_inside for one in data.estimated} == {
+        "chunk_embeddings": True,
+        "qa_pairs": True,
+        "finetuned_model": None,
+        "deployment": True,
+    }
+    assert replace(shown["qa_pairs", "TEACHER"], calls=(len(made) + 1, 10_000)).is_inside is False
     bill = data.bill
     assert bill is not None
     assert bill.calls > len(made)

@@ -1,5 +1,6 @@
 """What is known of golden questions before a teacher is paid."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from raft_assets.settings.domain import DatasetSettings
 from raft_assets.settings.domains import domain_names
 from raft_assets.storage.call_store import open_call_store
 from raft_assets_tests.builders import a_corpus, a_golden_question
+from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import SHIPPED, ProjectHarness
 
 CORPUS = {chunk.chunk_id: chunk for chunk in a_corpus(10)}
@@ -118,3 +120,28 @@ def test_a_shipped_domain_can_decide_by_peoples_questions_and_has_chunks_to_trai
     assert found.questions >= 90
     assert found.passages >= 70
     assert found.chunks - found.held_out >= 70
+
+
+def test_questions_follow_a_document_that_was_renamed_since_the_last_run(copied: ProjectHarness) -> None:
+    documents = read_corpus(ModelClients(copied.opened), SMALL).documents
+    asked = [
+        {
+            "id": document.path,
+            "question": "What is it?",
+            "answers": ["it"],
+            "document": document.path,
+            "evidence": [document.pages[0].text.splitlines()[-1]],
+        }
+        for document in documents
+    ]
+    copied.write(f"data/{SMALL}/questions.jsonl", "".join(f"{json.dumps(one)}\n" for one in asked))
+
+    def found() -> GoldenCoverage:
+        corpus = read_corpus(ModelClients(copied.opened), SMALL)
+        return coverage_of_questions(copied.opened, SMALL, corpus.documents, corpus.chunks)
+
+    before = found()
+    assert before.questions == len(documents)
+    path = copied.folder / "data" / SMALL / documents[0].path
+    path.rename(path.with_stem("called otherwise"))
+    assert found() == before

@@ -34,6 +34,7 @@ def test_every_kind_of_call_is_shown_with_its_request(finished: ProjectHarness) 
 def test_the_request_holds_what_the_model_was_shown(finished: ProjectHarness) -> None:
     pair = next(pair for pair in finished.lake.rows(QAPair, SMALL) if pair.answer_call)
     shown = json.loads(finished.raft_here("calls", "show", pair.answer_call).stdout)
+    assert shown["asked_for"] == [{"domain": SMALL, "document": pair.path}]
     assert pair.question in shown["request"]["messages"][-1]["content"]
     answer = next(row for row in finished.lake.rows(StudentAnswer, SMALL) if row.arm == "main")
     shown = json.loads(finished.raft_here("calls", "show", answer.call).stdout)

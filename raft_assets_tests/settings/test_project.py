@@ -126,10 +126,26 @@ def test_the_baseline_is_the_students_base_model(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8000/v1", "http://vllm:8000/v1", "https://llm.example.com/v1", "https://myopenai.com"]
+)
+def test_a_service_that_is_not_openai_may_need_no_key(project: Path, address: str) -> None:
+    found = endpoints(project, TEACHER_OPENAI_DEPLOYMENT="m", TEACHER_OPENAI_BASE_URL=address).endpoints()
+    assert (found[Role.TEACHER].base_url, found[Role.TEACHER].api_key) == (address, None)
+
+
+@pytest.mark.parametrize(
     ("variables", "said"),
     [
         ({"TEACHER_OPENAI_API_KEY": "sk-canary"}, "TEACHER_OPENAI_DEPLOYMENT"),
         ({"TEACHER_OPENAI_DEPLOYMENT": "m"}, "TEACHER_OPENAI_API_KEY"),
+        (
+            {"JUDGE_OPENAI_DEPLOYMENT": "m", "JUDGE_OPENAI_BASE_URL": "https://api.openai.com/v1/"},
+            "JUDGE_OPENAI_API_KEY",
+        ),
+        (
+            {"JUDGE_OPENAI_DEPLOYMENT": "m", "JUDGE_OPENAI_BASE_URL": "https://eu.api.openai.com/v1"},
+            "JUDGE_OPENAI_API_KEY",
+        ),
         (
             {"JUDGE_AZURE_OPENAI_API_KEY": "sk-canary", "JUDGE_AZURE_OPENAI_DEPLOYMENT": "m"},
             "JUDGE_AZURE_OPENAI_ENDPOINT",
