@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.confirming import confirm
 from raft_assets.cli.output import table_console
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.near_misses import did_you_mean
@@ -86,7 +87,7 @@ def configure_models(wishes: Wishes, *, asks: bool, offline: bool, dry_run: bool
             click.echo(f"{name}={value}")
         return
     if asks:
-        click.confirm(f"Write this into the azd environment {environment.name}?", default=True, abort=True)
+        confirm(f"Write this into the azd environment {environment.name}?", default=True)
     set_values(project.folder, environment.name, values)
     click.echo(f"Written into {environment.name}: {', '.join(values)}. Next: `azd up`.")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.confirming import confirm
 from raft_assets.cli.output import print_json
 from raft_assets.cli.project import open_instance, select_domains
 from raft_assets.core.errors import DataError
@@ -146,7 +147,7 @@ def purge_domain(domain: str, document: str | None, *, students: bool, confirmed
         if not confirmed:
             if not tell.is_open:  # nobody has read what would go
                 raise click.Abort
-            click.confirm("Delete it?", abort=True)
+            confirm("Delete it?")
         tell(f"If this is interrupted, the same command goes on: {purge.command}")
         for line in purge.run():
             tell(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raft_assets.cli.confirming import confirm
 from raft_assets.cli.project import select_domains
 from raft_assets.operations.local_models import ENDS_UNUSED, local_provider, shared_server
 from raft_assets.operations.model_clients import ModelClients
@@ -63,5 +64,5 @@ def pull_model(name: str, revision: str, *, confirmed: bool) -> None:
     click.echo(f"{name} at {offer.commit[:12]}: {len(offer.files)} files, {offer.bytes / 1e9:.2f} GB")
     click.echo(f"Licence: {offer.licence}. Read it: {offer.page}")
     if not confirmed:
-        click.confirm(f"Download it into {offer.target}?", abort=True)
+        confirm(f"Download it into {offer.target}?")
     click.echo(offer.fetch())

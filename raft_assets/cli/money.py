@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raft_assets.cli.confirming import confirm
 from raft_assets.cli.output import iso_time, print_json, table_console
 from raft_assets.cli.project import select_domains
 from raft_assets.core.csv_cells import neutralize
@@ -210,7 +211,7 @@ def delete_calls(*, days: int | None, model: str | None, rejected: bool, confirm
     with open_call_store(Project.load()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not confirmed:
-            click.confirm(f"Delete {count:,} calls? Calls that are needed again will be paid for again.", abort=True)
+            confirm(f"Delete {count:,} calls? Calls that are needed again will be paid for again.")
         click.echo(f"{store.forget(is_chosen):,} calls deleted")
 
 

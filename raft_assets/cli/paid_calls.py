@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
+from raft_assets.cli.confirming import confirm
 from raft_assets.evaluation.wording import format_duration
 from raft_assets.llm.requests import Progress
 
@@ -50,7 +51,7 @@ def _describe_progress(progress: Progress, seconds: float) -> str:
 def confirm_paid_calls(console: Console, paid: Sequence[str], *, confirmed: bool) -> None:
     """Ask before calls that may cost money, described in sentences; nothing is asked where there are none.
 
-    `confirmed`: by an option. Raises UsageError where nobody can be asked, and Abort for a no.
+    `confirmed`: by an option. Raises UsageError where nobody can be asked, and DeclinedError for a no.
     """
     if not paid:
         return
@@ -60,4 +61,4 @@ def confirm_paid_calls(console: Console, paid: Sequence[str], *, confirmed: bool
     if not confirmed and not sys.stdin.isatty():
         raise click.UsageError("No call was made. Pass --yes to continue without confirmation.")
     if not confirmed:
-        click.confirm("Continue?", abort=True)
+        confirm("Continue?")

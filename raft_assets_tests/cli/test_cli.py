@@ -335,6 +335,10 @@ def test_stored_calls_can_be_listed_shown_and_pruned(copied: ProjectHarness) -> 
     assert shown["answer"]["choices"]
     assert copied.raft_here("calls", "show", "zz").returncode == 2
     before = calls_in(copied)
+    for answer in ("n\n", ""):
+        declined = copied.raft_here("calls", "prune", "--model", shown["model"], typed=answer)
+        assert (declined.returncode, declined.stderr.strip()) == (1, "Nothing was done.")
+        assert calls_in(copied) == before
     pruned = copied.raft_here("calls", "prune", "--model", shown["model"], "--yes")
     assert "calls deleted" in pruned.stdout
     assert calls_in(copied) < before
