@@ -1,15 +1,16 @@
 """A backfill of many small domains on one machine, as the UI launches it: failures, peak of memory, and what it spent.
 
-    python benchmarks/backfill.py [DOMAINS] [--select ASSET] [--stop SECONDS]      30 domains, up to qa_pairs
+    python benchmarks/backfill.py [DOMAINS] [--select ASSET] [--stop SECONDS]      30 domains, up to eval_report
 
 A project of its own, offline, with `raft ui`; `raft run` submits the backfill to it. `--stop`: everything is stopped by
-SIGSTOP for so long once a third of the domains are done, as a laptop that sleeps. The domains are too small for a data
-set, so the backfill ends before it. The memory is that of all processes together (proportional set size, looked at
-twice a second).
+SIGSTOP for so long once a third of the domains are done, as a laptop that sleeps. The domains are cuts of the shipped
+documents in which every number is another one, so that no two domains make the same call. The memory is that of all
+processes together (proportional set size, read twice a second).
 """
 
 import argparse
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 import dagster as dg
 import psutil
-from project import copied
+from project import REPOSITORY, copied
 
 from raft_assets.cli.project import open_instance
 from raft_assets.defs.observation import observe
@@ -32,18 +33,14 @@ from raft_assets.settings.project import Project
 
 LOOK_S = 0.5
 START_S = 120
-SENTENCES = (
-    "The harbour of {0} was dredged in {1}. The dredger was called Constance. Its captain was Edith Farrow.",
-    "The lighthouse of {0} was built in {1}. Its lamp is lit by the keeper at dusk, because ships pass by night.",
-    "The market of {0} was founded in {1}. Its stalls are owned by the guild, and the rent is forty crowns a year.",
-)
+PARAGRAPHS = 6  # of each document
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("domains", type=int, nargs="?", default=30)
-    parser.add_argument("--select", metavar="ASSET", default="qa_pairs")
+    parser.add_argument("--select", metavar="ASSET", default="eval_report")
     parser.add_argument("--stop", type=float, default=0.0, metavar="SECONDS")
     chosen = parser.parse_args()
     with TemporaryDirectory() as folder:
@@ -52,10 +49,10 @@ def main() -> None:
 
 def measure(folder: Path, count: int, asset: str, stop_s: float) -> None:
     """Runs the backfill and prints what became of it."""
-    documents = folder / "documents" / "domain 00"
-    documents.mkdir(parents=True)
-    copied(folder, documents)
-    for number in range(count):
+    first = folder / "documents" / "domain 00"
+    write_documents(first, 0)
+    copied(folder, first)
+    for number in range(1, count):
         write_documents(folder / "data" / f"domain {number:02}", number)
     variables = {"RAFT_PROJECT": str(folder), "RAFT_PROVIDER": "embedded"}
     project = Project.load(folder, os.environ | variables)
@@ -127,14 +124,14 @@ def memory_of(pid: int) -> float:
 
 
 def write_documents(folder: Path, number: int) -> None:
-    """Three documents with facts of their own."""
-    folder.mkdir(exist_ok=True)
-    for document in range(3):
-        facts = [
-            sentence.format(f"Port {number}-{document}-{kind}", 1500 + 7 * number + document)
-            for kind, sentence in enumerate(SENTENCES)
-        ]
-        (folder / f"{document}.md").write_text("\n\n".join(facts) + "\n", "utf-8")
+    """Cut every text of a shipped domain to some paragraphs, and add the domain's number to each number in them."""
+    folder.mkdir(parents=True)
+    shipped = REPOSITORY / "data" / ("bats", "harbor handbook")[number % 2]
+    for file in sorted(file for file in shipped.iterdir() if file.suffix in {".md", ".txt"}):
+        paragraphs = file.read_text("utf-8").split("\n\n")
+        first = number % max(len(paragraphs) - PARAGRAPHS, 1)
+        cut = "\n\n".join(paragraphs[first : first + PARAGRAPHS])
+        (folder / file.name).write_text(re.sub(r"\d+", lambda found: str(int(found[0]) + number), cut), "utf-8")
 
 
 def free_port() -> int:

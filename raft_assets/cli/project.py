@@ -92,7 +92,7 @@ def _run_queue(project: Project, theirs: str) -> str:
         return ""  # Dagster says what is wrong with it
     if not isinstance(own, dict) or own.keys() & {"run_queue", "run_coordinator"}:
         return ""
-    limit = {} if "concurrency" in own else {"max_concurrent_runs": project.max_concurrent_runs}
+    limit = {} if "concurrency" in own else {"max_concurrent_runs": project.max_ui_runs}
     retries = {
         "max_user_code_failure_retries": LAUNCH_RETRIES,
         "user_code_failure_retry_delay": LAUNCH_RETRY_DELAY_S,

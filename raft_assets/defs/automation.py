@@ -16,8 +16,7 @@ import dagster as dg
 from raft_assets.core.errors import RaftError
 from raft_assets.defs.dagster_internals import StaleResolver, last_attempts
 from raft_assets.defs.lineage_asset import ROLES_METADATA
-from raft_assets.defs.observation import events_of, lost_assets, observe, plan_observation
-from raft_assets.defs.partitions import domains
+from raft_assets.defs.observation import lost_assets, observe, plan_observation, report
 from raft_assets.defs.pools import limit_pools
 from raft_assets.defs.runs import LINEAGE_JOB, OPEN_STATUSES, close_killed_runs, planned_assets
 from raft_assets.defs.staleness import Graph, asset_states, assets_in_order, next_wave, waiting_jobs
@@ -50,7 +49,9 @@ LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far 
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
 COLLECT_EVERY_S = 60
-MAX_CHANGES_A_TICK = 300  # more are reported by the next one: the daemon stores two events for each
+MAX_CHANGES_A_TICK = 5_000  # more are reported by the next one, as a tick has a minute
+MAX_LOSSES_A_TICK = 300  # likewise: the daemon stores an event for each
+MAX_NAMED = 20
 
 
 @dg.sensor(minimum_interval_seconds=OBSERVE_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -59,36 +60,28 @@ def observe_domains(
 ) -> dg.SensorResult | dg.SkipReason:
     """Register domains and report changed files, settings and models, so that the lineage shows what is stale.
 
-    Starts nothing. A new domain is registered in one tick and reported in the next: Dagster stores the events of a tick
-    before its partitions. Once an hour it looks for what was made and is gone from the lake or the results store, and
-    reports it as an observation of the asset.
+    Starts nothing. Once an hour it looks for what was made and is gone from the lake or the results store, and reports
+    it as an observation of the asset.
     """
     limit_pools(context.instance, project)  # on a platform no command does it
     try:
         plan = plan_observation(context.instance, project, within_s=FETCH_WITHIN_S)
+        report(context.instance, plan, max_changes=MAX_CHANGES_A_TICK)
         lost = _look_for_losses(context, project, plan.domains)
     except RaftError as error:
         return dg.SkipReason(str(error))
     for problem in plan.problems.values():
         context.log.warning("%s", problem)
-    wrong = "".join(f" {error}" for error in plan.problems.values())
     if plan.is_empty and not lost:
-        return dg.SkipReason(f"Nothing changed in {len(plan.domains)} domains: {', '.join(plan.domains)}.{wrong}")
-    registered = set(plan.domains) - set(plan.new_domains)
-    reported = [seen for seen in plan.changed if seen.domain in registered][:MAX_CHANGES_A_TICK]
-    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
-    if plan.new_domains:
-        requests.append(domains.build_add_request(plan.new_domains))
-    if plan.gone_domains:
-        requests.append(domains.build_delete_request(plan.gone_domains))
-    context.log.info(
-        "%d changes reported, %d assets missing, %d domains added, %d removed",
-        len(reported),
-        len(lost),
-        len(plan.new_domains),
-        len(plan.gone_domains),
+        named = ", ".join(plan.domains[:MAX_NAMED]) + (", …" if len(plan.domains) > MAX_NAMED else "")
+        wrong = "".join(f" {error}" for error in plan.problems.values())
+        return dg.SkipReason(f"Nothing changed in {len(plan.domains):,} domains: {named}.{wrong}")
+    told = (
+        f"{min(len(plan.changed), MAX_CHANGES_A_TICK):,} changes reported, {len(lost):,} assets missing, "
+        f"{len(plan.new_domains):,} domains added, {len(plan.gone_domains):,} removed."
     )
-    return dg.SensorResult(asset_events=[*events_of(reported), *lost], dynamic_partitions_requests=requests)
+    context.log.info("%s", told)
+    return dg.SensorResult(asset_events=lost) if lost else dg.SkipReason(told)
 
 
 def _look_for_losses(
@@ -107,7 +100,7 @@ def _look_for_losses(
         return []
     told = {(asset, domain) for asset, domain in seen.get("told", [])}
     new = [observed for observed in lost if (observed.asset_key.to_user_string(), observed.partition) not in told]
-    reported = new[:MAX_CHANGES_A_TICK]
+    reported = new[:MAX_LOSSES_A_TICK]
     remain = [observed for observed in lost if observed not in new]
     named = [(observed.asset_key.to_user_string(), observed.partition) for observed in [*remain, *reported]]
     looked = now if len(reported) == len(new) else 0.0

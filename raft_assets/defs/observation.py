@@ -6,6 +6,7 @@ content: a changed modification time changes nothing.
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -18,7 +19,7 @@ from raft_assets.core.identity import digest
 from raft_assets.core.markdown import code_span
 from raft_assets.core.stored_fields import digest_content
 from raft_assets.dataset.versions import changed_prompts, contract_prompts, prompt_versions
-from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions
+from raft_assets.defs.dagster_internals import DATA_VERSION_TAG, last_data_versions, report_events
 from raft_assets.defs.lineage_asset import OWNERS, settings_key
 from raft_assets.evaluation.judged import judging_prompts
 from raft_assets.llm.relearning import times_relearned
@@ -126,23 +127,31 @@ def observe(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
     """Register the domains that are there, unregister those that are gone, and report what changed."""
     take_presets(project)
     plan = plan_observation(instance, project)
+    report(instance, plan)
+    return plan
+
+
+def report(instance: dg.DagsterInstance, plan: ObservationPlan, *, max_changes: int | None = None) -> None:
+    """Tell Dagster what it has to learn; of changed states the first `max_changes`, or all."""
     if plan.new_domains:
         instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.new_domains)
     for gone in plan.gone_domains:
         instance.delete_dynamic_partition(DOMAIN_PARTITIONS, gone)
-    for event in events_of(plan.changed):
-        instance.report_runless_asset_event(event)
-    return plan
-
-
-def events_of(changed: Iterable[Observation]) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
-    """Yield the events that tell Dagster of changed states."""
-    # staleness of an external asset is read from observations, automation and the partition bar from materializations;
-    # in this order a run that starts in between is told stale rather than fresh
-    for seen in changed:
+    by_key = defaultdict[dg.AssetKey, list[Observation]](list)
+    for seen in plan.changed[:max_changes]:
+        by_key[seen.key].append(seen)
+    for key, of_key in by_key.items():
+        # staleness of an external asset is read from observations, automation and the partition bar from
+        # materializations; in this order a run that starts in between is told stale rather than fresh
         for event in (dg.AssetObservation, dg.AssetMaterialization):
-            yield event(
-                seen.key, partition=seen.domain, metadata=seen.metadata, tags={DATA_VERSION_TAG: seen.data_version}
+            report_events(
+                instance,
+                [
+                    event(
+                        key, partition=seen.domain, metadata=seen.metadata, tags={DATA_VERSION_TAG: seen.data_version}
+                    )
+                    for seen in of_key
+                ],
             )
 
 

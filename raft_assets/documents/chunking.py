@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ import regex
 
 from raft_assets.core.identity import chunk_id, normalize, short_digest
 from raft_assets.core.tables import CONTINUOUS_KINDS, Chunk
+from raft_assets.core.vocabularies import encode, token_bytes
 from raft_assets.documents.readers.content import find_headings
 from raft_assets.documents.reading import ReadDocument
 from raft_assets.documents.steady_cuts import drawn_by_words, steady_cuts
@@ -33,7 +33,7 @@ from raft_assets.settings.domain import ChunkSettings
 # changes where every domain has to be cut anew; better cuts of some documents aren't that (ADR 0043)
 CHUNKING_VERSION = "4"
 
-_MAX_COUNTED_CHARACTERS = 500_000  # characters; bpe-openai refuses a million
+_MAX_COUNTED_CHARACTERS = 500_000  # of a text that is encoded at once
 # share of the maximum that a heading leaves to what follows it; a longer heading is text like any other
 _MIN_ROOM_SHARE = 0.25
 _SEAM_TOKENS = 2  # tokens that a span may have more by itself than within its document
@@ -165,32 +165,17 @@ def find_oversized_chunks(chunks: Iterable[Chunk], settings: ChunkSettings) -> l
 
 def token_count(text: str, tokenizer: str) -> int:
     """Return the length of the text in tokens; what looks like a special token counts as plain text."""
-    encode = _encoding(tokenizer).encode_ordinary
     if len(text) <= _MAX_COUNTED_CHARACTERS:
-        return len(encode(text))
+        return len(encode(text, tokenizer))
     starts = range(0, len(text), _MAX_COUNTED_CHARACTERS)
-    return sum(len(encode(text[start : start + _MAX_COUNTED_CHARACTERS])) for start in starts)
-
-
-@functools.cache
-def _encoding(tokenizer: str) -> Any:
-    import bpe_openai  # here: importing it unpacks its vocabularies, 0.6 s that most commands don't need
-
-    return bpe_openai.get_encoding(tokenizer)
-
-
-@functools.cache
-def _token_bytes(tokenizer: str) -> npt.NDArray[np.int64]:
-    """Return the length of every ordinary token in bytes, by its id."""
-    return np.array([len(value) for value in _encoding(tokenizer).token_byte_values()])
+    return sum(len(encode(text[start : start + _MAX_COUNTED_CHARACTERS], tokenizer)) for start in starts)
 
 
 def _token_ends(text: str, tokenizer: str) -> npt.NDArray[np.int64]:
     """Return the offset in the text, in characters, after each of its tokens."""
-    encode = _encoding(tokenizer).encode_ordinary
     blocks = range(0, len(text), _MAX_COUNTED_CHARACTERS)
-    ids = [token for start in blocks for token in encode(text[start : start + _MAX_COUNTED_CHARACTERS])]
-    ends = np.cumsum(_token_bytes(tokenizer)[np.array(ids, np.int64)])
+    ids = [token for start in blocks for token in encode(text[start : start + _MAX_COUNTED_CHARACTERS], tokenizer)]
+    ends = np.cumsum(token_bytes(tokenizer)[np.array(ids, np.int64)])
     if text.isascii():
         return ends
     begins_character = (np.frombuffer(text.encode("utf-8", "replace"), np.uint8) & 0xC0) != 0x80

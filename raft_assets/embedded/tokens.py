@@ -2,26 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, Literal
 
+from raft_assets.core.vocabularies import load_tokenizer
+
+VOCABULARY = "o200k_base"
 MESSAGE_TOKENS = 3  # what the chat format adds to each message and to the reply, as OpenAI's cookbook counts it
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    """Return the binding, because the public class behind it rejects texts of a million characters.
-
-    It is imported when it is needed: the package unpacks its vocabularies on import, which takes 0.6 s.
-    """
-    from bpe_openai._bindings import tokenizer_for_encoding
-
-    return tokenizer_for_encoding("o200k_base")
 
 
 def count_tokens(text: str) -> int:
     """Return the length of a text in tokens."""
-    tokens: int = _tokenizer().count(text)
+    tokens: int = load_tokenizer(VOCABULARY).count(text)
     return tokens
 
 
@@ -34,7 +25,7 @@ def truncate(text: str, *, stop: Sequence[str], max_tokens: int | None) -> tuple
     """Return the text before the first stop sequence and within `max_tokens`, and why it ends."""
     ends = [end for sequence in stop if (end := text.find(sequence)) >= 0]
     text = text[: min(ends)] if ends else text
-    tokens = _tokenizer().encode(text) if max_tokens is not None else []
+    tokens = load_tokenizer(VOCABULARY).encode(text) if max_tokens is not None else []
     if max_tokens is None or len(tokens) <= max_tokens:
         return text, "stop"
     return _decode(tokens[:max_tokens]), "length"
@@ -53,5 +44,5 @@ def _decode(tokens: list[int]) -> str:
     """Return the text of the tokens; a character that the cut split is left out."""
     for length in range(len(tokens), 0, -1):
         with suppress(ValueError):
-            return str(_tokenizer().decode(tokens[:length]))
+            return str(load_tokenizer(VOCABULARY).decode(tokens[:length]))
     return ""

@@ -68,7 +68,8 @@ class Project:
     coordination: CoordinationDatabase | None
     presets: Path
     default_preset: str
-    max_concurrent_runs: int
+    max_concurrent_runs: int  # domains that a command works on at a time
+    max_ui_runs: int  # and runs that the UI's queue starts, next to its own programs
     budget: Budgets
     encoder_folder: Path | None
     huggingface_home: Path
@@ -105,9 +106,8 @@ class Project:
             coordination=CoordinationDatabase.of(environment),
             presets=path("RAFT_PRESETS", root / "presets"),
             default_preset=environment.get("RAFT_PRESET") or DEFAULT_PRESET,
-            max_concurrent_runs=read_int(
-                environment, "RAFT_MAX_CONCURRENT_RUNS", default=1 + (os.cpu_count() or 1), low=1, high=256
-            ),
+            max_concurrent_runs=_max_runs(environment, 1 + (os.cpu_count() or 1)),
+            max_ui_runs=_max_runs(environment, os.cpu_count() or 1),
             budget=Budgets(
                 read_dollars(environment, "RAFT_BUDGET_RUN"), read_dollars(environment, "RAFT_BUDGET_MONTH")
             ),
@@ -262,6 +262,10 @@ def _find_project(start: Path) -> Path:
         if (folder / WORKSPACE_FILE).is_file():
             return folder
     return start
+
+
+def _max_runs(environment: Environment, default: int) -> int:
+    return read_int(environment, "RAFT_MAX_CONCURRENT_RUNS", default=default, low=1, high=256)
 
 
 def _folder(environment: Environment, name: str) -> str | None:

@@ -1,5 +1,6 @@
 """The Dagster home: who creates it, what is generated in it, and what is said of one that can't be opened."""
 
+import os
 import re
 import shlex
 import sqlite3
@@ -74,8 +75,8 @@ def concurrent_runs(project: ProjectHarness) -> int:
     return queue.max_concurrent_runs
 
 
-def test_the_ui_runs_as_many_domains_at_once_as_the_command(fresh: ProjectHarness) -> None:
-    assert concurrent_runs(fresh) == fresh.opened.max_concurrent_runs
+def test_the_ui_runs_a_domain_per_core_and_another_number_where_it_is_set(fresh: ProjectHarness) -> None:
+    assert concurrent_runs(fresh) == os.cpu_count()
     fresh.write(".env", "RAFT_MAX_CONCURRENT_RUNS=7\n")
     assert concurrent_runs(fresh) == 7
 

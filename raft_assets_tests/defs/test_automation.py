@@ -3,6 +3,8 @@
 import dagster as dg
 
 from raft_assets.defs.automation import nightly, observe_domains, stale_run_requests
+from raft_assets.defs.dagster_internals import last_data_versions
+from raft_assets.defs.observation import DOCUMENTS
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets.settings.project import Project
@@ -61,21 +63,19 @@ def test_a_failed_asset_is_left_to_people(copied: ProjectHarness) -> None:
     assert "broken" not in requested(copied)
 
 
-def test_a_new_domain_is_registered_in_one_tick_and_reported_in_the_next(copied: ProjectHarness) -> None:
+def test_a_tick_registers_a_new_domain_and_reports_it_with_what_changed_in_others(copied: ProjectHarness) -> None:
     copied.look()
     copied.write("data/new/a.txt", "The harbour of Marrow Bay was dredged in 1931.\n")
     copied.write(f"data/{SMALL}/added.txt", "The dredger was called Constance.\n")
     with copied.instance() as instance:
-        first = tick(copied, instance)
-        assert isinstance(first, dg.SensorResult)
-        (request,) = first.dynamic_partitions_requests or ()
-        assert list(request.partition_keys) == ["new"]
-        assert {event.partition for event in first.asset_events} == {SMALL}
-        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, ["new"])
-        second = tick(copied, instance)
-        assert isinstance(second, dg.SensorResult)
-        assert "new" in {event.partition for event in second.asset_events}
-        assert not second.dynamic_partitions_requests
+        before = last_data_versions(instance, DOCUMENTS)
+        told = tick(copied, instance)
+        after = last_data_versions(instance, DOCUMENTS)
+        assert set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS)) == {SMALL, "new"}
+        assert "1 domains added" in str(told)
+        assert (set(before), set(after)) == ({SMALL}, {SMALL, "new"})
+        assert before[SMALL] != after[SMALL]
+        assert "Nothing changed in 2 domains" in str(tick(copied, instance))
 
 
 def test_a_tick_that_sees_nothing_new_says_so_and_reports_nothing(copied: ProjectHarness) -> None:

@@ -15,6 +15,7 @@ import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 
 from raft_assets.core.errors import SettingsError
+from raft_assets.defs import dagster_internals
 from raft_assets.defs.dagster_internals import (
     DATA_VERSION_TAG,
     CachingStaleStatusResolver,
@@ -25,19 +26,23 @@ from raft_assets.defs.dagster_internals import (
     code_locations,
     code_server_command,
     daemon_command,
+    delete_partition_events,
     execute_job,
     job_origin,
     last_attempts,
     last_data_versions,
+    report_events,
     restore_last_materialization,
     ui_run,
     unusable_databases,
 )
 from raft_assets.defs.runs import close_killed_runs
 from raft_assets.operations.process import is_still_alive
+from raft_assets_tests.postgresql import PASSWORD, ROLE
 
 PARTITIONS = dg.DynamicPartitionsDefinition(name="domain")
 KEY = dg.AssetKey("table")
+SIGNED_IN = f"postgresql+psycopg2://{ROLE}:{PASSWORD}"
 WORKSPACE = """load_from:
   - python_module:
       module_name: somewhere.definitions
@@ -109,6 +114,51 @@ def test_the_last_data_version_of_every_partition_comes_by_one_query(instance: d
     event = dg.AssetMaterialization(KEY, partition="bats", tags={DATA_VERSION_TAG: "reported"})
     instance.report_runless_asset_event(event)
     assert last_data_versions(instance, KEY) == {"bats": "reported"}
+
+
+def known_events(instance: dg.DagsterInstance) -> object:
+    """What Dagster knows of the asset by events, without their times."""
+    by_kind = [
+        [
+            (record.event_log_entry.run_id, record.partition_key, event.metadata, event.tags)
+            for record in fetch(KEY, limit=100).records
+            if (event := record.asset_materialization or record.event_log_entry.asset_observation)
+        ]
+        for fetch in (instance.fetch_materializations, instance.fetch_observations)
+    ]
+    (of_asset,) = instance.get_asset_records([KEY])
+    newest = of_asset.asset_entry.last_materialization
+    return by_kind, last_data_versions(instance, KEY), newest and newest.get_dagster_event().partition
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_events_that_are_reported_together_are_known_as_those_that_are_reported_one_by_one(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dagster_internals, "EVENTS_AT_ONCE", 2)
+    known = []
+    for is_together in (True, False):
+        storage = {}
+        if database == "postgresql":
+            address = request.getfixturevalue("postgresql").new_database().rpartition("@")[2]
+            storage = {"storage": {"postgres": {"postgres_url": f"{SIGNED_IN}@{address}"}}}
+        folder = tmp_path / str(is_together)
+        folder.mkdir()
+        with dg.DagsterInstance.local_temp(str(folder), overrides=storage) as instance:
+            for event in (dg.AssetObservation, dg.AssetMaterialization):
+                events = [
+                    event(KEY, partition=name, metadata={"bytes": 3}, tags={DATA_VERSION_TAG: f"of {name}"})
+                    for name in ("bats", "caves", "owls", "bats", "voles")
+                ]
+                if is_together:
+                    report_events(instance, events)
+                else:
+                    for one in events:
+                        instance.report_runless_asset_event(one)
+            known.append(known_events(instance))
+            assert delete_partition_events(instance, "voles") == {KEY}
+            assert last_data_versions(instance, KEY).keys() == {"bats", "caves", "owls"}
+    assert known[0] == known[1]
 
 
 def test_an_attempt_that_materialized_nothing_is_known_by_its_run_until_one_succeeds(

@@ -52,10 +52,10 @@ def registered(project: ProjectHarness) -> list[str]:
 
 
 def observed(project: ProjectHarness) -> str:
-    """What a tick of the observing sensor, which runs by default, asks for or says."""
+    """What a tick of the observing sensor, which runs by default, says."""
     with project.instance() as instance:
         ticked = observe_domains(dg.build_sensor_context(instance=instance, resources={"project": project.opened}))
-    return str(ticked.dynamic_partitions_requests if isinstance(ticked, dg.SensorResult) else ticked)
+    return str(ticked)
 
 
 def empty_the_root(project: ProjectHarness) -> None:

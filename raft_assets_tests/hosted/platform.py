@@ -1,5 +1,6 @@
 """The platform's programs on this machine, as `infra/hosted` starts them, over a real PostgreSQL server."""
 
+import logging
 import os
 import re
 import signal
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._cli.job import _create_run
+from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.daemon import DagsterDaemon, MonitoringDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
@@ -82,8 +85,40 @@ class Platform:
         self.instance.submit_run(run.run_id, request)
         return run.run_id
 
+    def launch_backfill(self, *domains: str) -> str:
+        """Submit every asset of some domains, as the webserver does."""
+        graph = self._context.create_request_context().asset_graph
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id="everything",
+            asset_graph=graph,
+            partition_names=domains,
+            asset_selection=sorted(graph.materializable_asset_keys),
+            backfill_timestamp=time.time(),
+            tags={},
+            dynamic_partitions_store=self.instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
+        )
+        self.instance.add_backfill(backfill)
+        return backfill.backfill_id
+
+    def backfill_status(self, backfill: str) -> str:
+        """The state of a backfill."""
+        found = self.instance.get_backfill(backfill)
+        assert found
+        return found.status.value
+
+    @contextmanager
+    def another_daemon(self) -> Iterator["Platform"]:
+        """A daemon that has just started, and knows of the code server what this one answers now."""
+        with WorkspaceProcessContext(self.instance, WorkspaceFileTarget([str(HOSTED / "workspace.yaml")])) as context:
+            yield Platform(self.folder, self._server, context)
+
     def tick(self) -> None:
         """Let every daemon look once."""
+        list(execute_backfill_iteration(self._context, logging.getLogger("backfills")))
         for daemon in self._daemons:
             list(daemon.run_iteration(self._context))
 

@@ -52,6 +52,34 @@ def _running(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return list(instance.get_runs(filters=dg.RunsFilter(statuses=statuses)))
 
 
+def test_a_backfill_goes_on_with_a_code_server_that_starts_after_the_daemon_or_is_replaced_in_the_middle(
+    tmp_path: Path, postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with platform(tmp_path, postgresql, monkeypatch.setenv) as before:
+        with before.code_server():
+            backfill = before.launch_backfill("bats", "surfing")
+        with before.another_daemon() as found:
+            for _ in range(3):  # nobody has answered this daemon yet
+                found.tick()
+                assert found.backfill_status(backfill) == "REQUESTED"
+            assert found.instance.get_runs_count() == 0
+            with found.code_server():
+                found.tick()
+                found.wait(lambda: len(list(tmp_path.glob("*.pid"))) == 2, "both runs work")
+            for _ in range(3):  # the server and its runs are gone
+                found.tick()
+                assert found.backfill_status(backfill) == "REQUESTED"
+            (tmp_path / "go").touch()
+            with found.code_server():
+
+                def ended() -> bool:
+                    found.tick()
+                    return found.backfill_status(backfill) != "REQUESTED"
+
+                found.wait(ended, "the backfill ends")
+            assert found.backfill_status(backfill) == "COMPLETED_SUCCESS"
+
+
 def test_no_process_id_of_another_container_says_that_a_run_ended(
     tmp_path: Path, postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,9 @@
 """Documents in a container: what a project does with them as a person sees it, over Azurite and fsspec's memory."""
 
 import os
+import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,9 +17,9 @@ from raft_assets.defs.automation import observe_domains
 from raft_assets.defs.observation import DOCUMENTS, observe, observe_domain, plan_observation
 from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets.operations.sources import read_sources
-from raft_assets.settings.domains import QUESTIONS_FILE
+from raft_assets.settings.domains import QUESTIONS_FILE, read_mirror
 from raft_assets.storage import containers
-from raft_assets.storage.mirror import check_writable, documents_of, edited, refresh, refresh_domain
+from raft_assets.storage.mirror import SAVE_EVERY, check_writable, documents_of, edited, refresh, refresh_domain
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 from raft_assets_tests.harness import ProjectHarness
 
@@ -267,6 +269,27 @@ def test_what_was_fetched_is_kept_when_it_breaks_off(
     assert 1 <= len(fetched.paths) < 40
 
 
+def test_a_process_that_is_killed_while_it_fetches_leaves_nothing_half_and_little_to_fetch_again(
+    azure: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {f"{number:03}.txt": TEXT.encode() + b"%d" % number for number in range(300)}
+    for name, content in contents.items():
+        azure.put(f"mine/{name}", content)
+    project = opened(azure, tmp_path)
+    process = project.start("status")
+    folder = project.opened.data / "mine"
+    while not read_mirror(folder) and process.poll() is None:
+        time.sleep(0.01)
+    project.kill(process)
+    fetched = Fetched(monkeypatch)
+    found = documents_of(project.opened, "mine")
+    assert {file.path: file.content_hash for file in found} == {
+        name: sha256(content).hexdigest() for name, content in contents.items()
+    }
+    assert len(fetched.paths) <= len(contents) - SAVE_EVERY
+    assert not (folder / ".drafts").exists()
+
+
 def test_questions_are_written_to_the_address_and_nobody_overwrites_another_unseen(
     project: ProjectHarness, remote: Remote, tmp_path: Path
 ) -> None:
@@ -311,3 +334,33 @@ def test_commands_work_on_an_address_and_name_it(azure: Remote, tmp_path: Path) 
     assert "there: mine" in project.raft_here("config", "bats").stderr
     told = project.raft_here("import", "new", "somewhere.jsonl")
     assert f"The documents lie at {azure.address}" in told.stderr
+
+
+def bytes_of(project: ProjectHarness) -> bytes:
+    """Everything that the project keeps on this machine."""
+    return b"".join(file.read_bytes() for file in project.opened.home.rglob("*") if file.is_file())
+
+
+def test_doctor_and_purge_work_on_an_address_and_nothing_of_the_text_is_left_here(
+    azure: Remote, tmp_path: Path
+) -> None:
+    azure.put("mine/a.txt", TEXT.encode() * 30)
+    azure.put("mine/b.txt", b"The pilot Edith Farrow steered the tug for nine years.\n" * 20)
+    azure.put("other/c.txt", b"The market is held on Mondays.\n")
+    project = opened(azure, tmp_path)
+    assert f"ok       documents: {azure.address} can be written" in project.raft_here("doctor").stdout
+    assert project.materialize("mine", "chunks")
+    assert b"Edith Farrow" in bytes_of(project)
+    document = ("purge", "mine", "--document", "b.txt", "--yes")
+    refused = project.raft_here(*document)
+    assert (refused.returncode, "b.txt is still in 'mine'" in refused.stderr) == (2, True), refused.stderr
+    azure.delete("mine/b.txt")
+    purged = project.raft_here(*document)
+    assert purged.returncode == 0, purged.stdout + purged.stderr
+    assert b"Edith Farrow" not in bytes_of(project)
+    assert b"Constance" in bytes_of(project)
+    azure.delete("mine/a.txt")
+    purged = project.raft_here("purge", "mine", "--yes")
+    assert purged.returncode == 0, purged.stdout + purged.stderr
+    assert b"Constance" not in bytes_of(project)
+    assert project.look() == ["other"]

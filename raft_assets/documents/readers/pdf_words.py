@@ -1,14 +1,14 @@
 """Whether a document divides words at line ends, or has there only the hyphens that its words have."""
 
-import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
+from raft_assets.core.vocabularies import encode
 from raft_assets.documents.readers.pdf_lines import Line
 
+VOCABULARY = "o200k_base"
 _HEAD = re.compile(r"([^\W\d_]+)[-\u2010\u00ad\x02]$")
 _TAIL = re.compile(r"[^\W\d_]+")
 
@@ -32,11 +32,4 @@ def divides_words(pages: Sequence[Sequence[Line]], words: Counter[str]) -> bool:
 
 def _is_word(text: str) -> bool:
     """Return whether the text is so common a word that a vocabulary of byte pairs has it as one token."""
-    return len(_encoding().encode_ordinary(f" {text}")) == 1
-
-
-@functools.cache
-def _encoding() -> Any:
-    import bpe_openai  # here: importing it unpacks its vocabularies, 0.6 s that most documents don't need
-
-    return bpe_openai.get_encoding("o200k_base")
+    return len(encode(f" {text}", VOCABULARY)) == 1
