@@ -90,7 +90,9 @@ def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[Pr
 def is_at_rest(project: Project, service: str) -> bool:
     """Return whether a service is the server that runs of this project start for themselves, and none does now."""
     wanted = project.environment.get(LOCAL_MODEL_VARIABLE)
-    return bool(wanted) and service == ADDRESS and not local_provider(project).is_served(_located(project, wanted))
+    if not wanted or service != ADDRESS:
+        return False
+    return not local_provider(project).is_served(_located(project, wanted))
 
 
 def _taken(model_id: str, wanted: str) -> str:
@@ -105,8 +107,8 @@ def _taken(model_id: str, wanted: str) -> str:
 def _owner(port: int) -> str:
     """Return which process listens on a port of this machine; nothing where the system doesn't tell."""
     try:
-        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr)
-        found = next(psutil.Process(one.pid) for one in listening if one.laddr.port == port and one.pid)
+        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.pid)
+        found = next(psutil.Process(one.pid) for one in listening if getattr(one.laddr, "port", None) == port)
         return f" by process {found.pid} in {found.cwd()}"
     except (psutil.Error, StopIteration):
         return " by another process"
