@@ -14,7 +14,7 @@ import click
 from raft_assets.cli.output import print_json
 from raft_assets.cli.project import select_domains
 from raft_assets.cli.reading import show_reading
-from raft_assets.core.errors import RaftError, describe_error
+from raft_assets.core.errors import NotServedYetError, RaftError, describe_error
 from raft_assets.core.languages import ENGLISH, name_of_code
 from raft_assets.evaluation.judged import judge_family_warning
 from raft_assets.llm.capabilities import Capabilities, forget_capabilities, learned_capabilities
@@ -26,7 +26,7 @@ from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_q
 from raft_assets.operations.hosting import hosting_settings, open_hosting
 from raft_assets.operations.languages import check_languages, sampled_languages
 from raft_assets.operations.life_cycles import check_student_model, role_life_cycles
-from raft_assets.operations.local_models import describe_local_models
+from raft_assets.operations.local_models import describe_local_models, is_at_rest
 from raft_assets.operations.model_clients import ModelClients, check_project_licence, embedded_provider
 from raft_assets.operations.outlook import outlook_of
 from raft_assets.operations.probing import RoleProbe, longest_calls, probe_roles, readable_settings
@@ -128,6 +128,8 @@ def _run_checks(project: Project, names: Sequence[str], coverages: Mapping[str, 
     yield from _findings(_domain_checks(project, names, "language", partial(_check_language, project)))
     try:
         role_checks = _role_checks(ModelClients(project), names, coverages)
+    except NotServedYetError as error:
+        yield Finding("roles", f"{error} They are tested once it was.")
     except (RaftError, OSError) as error:
         yield Finding("roles", describe_error(error), "problem")
     else:
@@ -258,6 +260,8 @@ def _check_probe(models: ModelClients, probe: RoleProbe) -> str:
     """Return what the role's test call found out. Raises RaftError for one that failed."""
     endpoint, outcome = models.endpoints[probe.role], probe.outcome
     if isinstance(outcome, RaftError):
+        if is_at_rest(models.project, endpoint.service):
+            return f"{probe.model} is served by `raft run` and `raft ui` while they last, which is not now"
         if probe.shared_with:
             raise RaftError(f"it has the endpoint and the model of {probe.shared_with}, where the problem is described")
         raise outcome

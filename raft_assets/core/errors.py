@@ -25,6 +25,10 @@ class SettingsError(RaftError):
     """
 
 
+class NotServedYetError(SettingsError):
+    """Runs serve the student's model for themselves, and none has done so yet: nothing is wrong before the first."""
+
+
 class DataError(RaftError):
     """A table or file violates its schema; the message names file, row and column."""
 

@@ -66,15 +66,20 @@ class LocalProvider:
 
         found, interpreter = self.find(model), self.interpreter
         interpreter.check()
-        folder = self.state / found.name.replace("/", "--")
         return LocalSettings(
-            folder.resolve(),
+            self._folder(found),
             found,
             interpreter,
             interpreter.choose_engine(engine),
             tuple(shlex.split(self.worker or "")),
             TrainingSettings(max_length=context),
         )
+
+    def is_served(self, model: str) -> bool:
+        """Return whether a server of these folders serves the model, on whatever port. Raises SettingsError."""
+        from raft_assets.local.server import is_owned
+
+        return is_owned(self._folder(self.find(model)))
 
     def install(self, build: str, tell: Callable[[str], None]) -> WorkerInterpreter:
         """Make the interpreter, with torch for `cpu` or `cuda`. Raises SettingsError."""
@@ -122,3 +127,6 @@ class LocalProvider:
         from raft_assets.local.server import serve
 
         serve(settings, host=host, port=port, key=key, names=names, tell=tell, on_start=on_start)
+
+    def _folder(self, model: BaseModel) -> Path:
+        return (self.state / model.name.replace("/", "--")).resolve()

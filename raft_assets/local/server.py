@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import uvicorn
 
@@ -14,6 +15,7 @@ from raft_assets.local.settings import MIN_KEY_CHARACTERS, LocalSettings
 from raft_assets.local.unpacked import unpack
 
 KEY_VARIABLE = "RAFT_SERVE_KEY"
+LOCK_FILE = "server.lock"  # of a state folder; its server holds it
 GRACE_S = 10  # for answers under way when the server is told to end
 
 
@@ -40,7 +42,7 @@ def serve(
             "characters (such as `openssl rand -hex 32` prints), or serve on 127.0.0.1."
         )
     settings.folder.mkdir(parents=True, exist_ok=True)
-    owned = try_lock(settings.folder / "server.lock")
+    owned = try_lock(settings.folder / LOCK_FILE)
     if owned is None:
         raise SettingsError(f"Another server works in {settings.folder}: one machine has one owner. End it first.")
     try:
@@ -62,6 +64,18 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         os.close(owned)
+
+
+def is_owned(folder: Path) -> bool:
+    """Return whether a server works in a state folder."""
+    file = folder / LOCK_FILE
+    if not file.is_file():
+        return False
+    lock = try_lock(file)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
 
 
 def _bracketed(host: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dotenv
 import httpx2
+import psutil
 
 from raft_assets.core.addresses import SERVE_PORT
 from raft_assets.core.errors import SettingsError
@@ -60,18 +61,23 @@ def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[Pr
 
     Yields the project that knows the student. Runs of one project share the server, which ends with the last of them.
     Which id it answers to is kept in `.env.state`, so that commands know the student while nothing is served. Raises
-    SettingsError where the server ends, or another model is served there.
+    SettingsError where the server ends, another model is served there, or the server there is another project's: it
+    would end with that project's runs, and keep this one's jobs.
     """
     wanted, environment = project.environment.get(LOCAL_MODEL_VARIABLE), project.environment
     if not wanted or environment.get("RAFT_PROVIDER"):
         yield project
         return
     located, key = _located(project, wanted), environment.get(SERVE_KEY_VARIABLE) or ""
-    name = local_provider(project).find(located).name
-    shared = shared_server(project)
+    provider, shared = local_provider(project), shared_server(project)
+    name = provider.find(located).name
     with shared.using():
         with shared.starting():
-            model_id = _served_model(key) or _start(project, wanted, key, say)
+            model_id = _served_model(key)
+            if model_id is None:
+                model_id = _start(project, wanted, key, say)
+            elif not provider.is_served(located):
+                raise SettingsError(_taken(model_id, wanted))
         if model_id.partition("@")[0] != name:
             raise SettingsError(f"{ADDRESS} serves {model_id}, not {wanted} ({LOCAL_MODEL_VARIABLE}): end that server.")
         served = f"{ADDRESS} {model_id} {wanted}"
@@ -79,6 +85,33 @@ def serving_student(project: Project, say: Callable[[str], None]) -> Iterator[Pr
             dotenv.set_key(project.folder / ".env.state", LOCAL_SERVED_VARIABLE, served)
             project = Project.load(project.folder)
         yield project
+
+
+def is_at_rest(project: Project, service: str) -> bool:
+    """Return whether a service is the server that runs of this project start for themselves, and none does now."""
+    wanted = project.environment.get(LOCAL_MODEL_VARIABLE)
+    if not wanted or service != ADDRESS:
+        return False
+    return not local_provider(project).is_served(_located(project, wanted))
+
+
+def _taken(model_id: str, wanted: str) -> str:
+    """Return a sentence about a server that isn't this project's, and the ways out."""
+    return (
+        f"{ADDRESS} is the address of another project's {model_id}, served{_owner(SERVE_PORT)}. Wait until the runs "
+        f"there have ended, or serve the model of {LOCAL_MODEL_VARIABLE} on a port of its own: `raft serve --model "
+        f"{wanted} --port {SERVE_PORT + 1}` prints the lines of .env that replace {LOCAL_MODEL_VARIABLE}."
+    )
+
+
+def _owner(port: int) -> str:
+    """Return which process listens on a port of this machine; nothing where the system doesn't tell."""
+    try:
+        listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.pid)
+        found = next(psutil.Process(one.pid) for one in listening if getattr(one.laddr, "port", None) == port)
+        return f" by process {found.pid} in {found.cwd()}"
+    except (psutil.Error, StopIteration):
+        return " by another process"
 
 
 def _located(project: Project, model: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import dotenv
 from pydantic import SecretStr
 
-from raft_assets.core.errors import SettingsError
+from raft_assets.core.errors import NotServedYetError, SettingsError
 from raft_assets.settings.endpoints import (
     DEFAULT_HOSTING,
     EMBEDDED_MAX_CONCURRENCY,
@@ -230,7 +230,7 @@ class Environment:
     def _served_here(self) -> tuple[str, str] | None:
         """Return address and id of the model that `STUDENT_LOCAL_MODEL` names; None where it names none.
 
-        Raises SettingsError for one that was not served yet: its id is not known before.
+        Raises NotServedYetError for one that was not served yet: its id is not known before.
         """
         wanted = self.get(LOCAL_MODEL_VARIABLE)
         if not wanted:
@@ -238,7 +238,7 @@ class Environment:
         address, _, served = (self.files.get(LOCAL_SERVED_VARIABLE) or "").partition(" ")
         model, _, name = served.partition(" ")
         if name != wanted:
-            raise SettingsError(
+            raise NotServedYetError(
                 f"{LOCAL_MODEL_VARIABLE} is {wanted}, which was not served yet. `raft run` serves it; `raft serve "
                 "--model` does it by hand."
             )

@@ -155,6 +155,33 @@ def test_a_student_is_exported_with_its_card_and_its_bases_licence(machine: Mach
     assert SMALL in (tmp_path / "README.md").read_text()
 
 
+def test_another_projects_server_is_named_and_not_used(machine: Machine, tmp_path: Path) -> None:
+    other = ProjectHarness(tmp_path)
+    other.copy_domain("bats", SMALL, documents=1)
+    other.own_variables = machine.project.own_variables
+    with machine.served():
+        ended = other.raft("run", SMALL)
+    assert ended.returncode != 0
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert f" in {machine.project.folder}" in said
+    assert f"raft serve --model {machine.model} --port 8322" in said
+    assert not other.opened.local_folder.exists() or not list(other.opened.local_folder.glob("*/jobs"))
+
+
+def test_a_model_that_runs_serve_is_no_problem_while_none_runs(machine: Machine, tmp_path: Path) -> None:
+    def finding(project: ProjectHarness, subject: str) -> dict[str, str]:
+        told = project.raft("doctor", "--json").stdout.splitlines()
+        return next(one for line in told if (one := json.loads(line))["subject"] == subject)
+
+    student = finding(machine.project, "role STUDENT")
+    assert (student["level"], "is served by `raft run`" in student["message"]) == ("ok", True)
+    first = ProjectHarness(tmp_path)
+    first.copy_domain("bats", SMALL, documents=1)
+    first.own_variables = machine.project.own_variables
+    roles = finding(first, "roles")
+    assert (roles["level"], "was not served yet. `raft run` serves it" in roles["message"]) == ("ok", True)
+
+
 def test_the_products_own_environment_holds_no_torch() -> None:
     import importlib.metadata
 
