@@ -21,6 +21,7 @@ CHROMIUM = next(
 
 # files that take minutes are begun first, so that no worker ends with one of them alone
 LONGEST = (
+    "test_two_hosts.py",
     "test_runs.py",
     "test_ui.py",
     "test_ui_programs.py",
