@@ -59,10 +59,16 @@ class CoordinationDatabase:
         return cls(
             address=address,
             is_local=is_local,
-            options=() if is_local else (("sslmode", _VERIFIED), ("sslrootcert", given.get("sslrootcert", "system"))),
+            options=_tls(given, is_local=is_local),
             signs_in_to_azure=password is None and host.endswith(_AZURE_HOSTS),
             password=password,
         )
+
+
+def _tls(given: Mapping[str, str], *, is_local: bool) -> tuple[tuple[str, str], ...]:
+    """Return how the connection is protected; libpq's own variables, such as PGSSLMODE, are for other databases."""
+    mode, authority = (given.get("sslmode", "prefer"), "") if is_local else (_VERIFIED, "system")
+    return ("sslmode", mode), ("sslrootcert", given.get("sslrootcert", authority))
 
 
 def _check_options(given: Mapping[str, str], *, is_local: bool) -> None:

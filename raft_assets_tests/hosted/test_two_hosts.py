@@ -86,7 +86,8 @@ def lose_host(hosts: Cluster, domain: str) -> list[Posted]:
 
 
 def test_a_lost_host_costs_nothing_but_the_calls_under_way(hosts: Cluster, tmp_path: Path) -> None:
-    domain, service, files = "other", hosts.service, document(len(DOMAINS))
+    domain, service = "other", hosts.service
+    files = document(len(DOMAINS)) | document(len(DOMAINS) + 1)
     hosts.upload(domain, files)
     for name in HOSTS:
         hosts.lose(name)

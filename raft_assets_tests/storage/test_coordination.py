@@ -255,8 +255,9 @@ def test_an_address_that_is_unsafe_or_none_is_refused(address: str, says: str) -
             {"sslmode": "verify-full", "sslrootcert": "/ca.pem"},
             True,
         ),
-        ("postgresql://raft@127.0.0.1/raft", {}, False),
-        ("postgresql:///raft?host=/run/postgresql", {}, False),
+        ("postgresql://raft@127.0.0.1/raft", {"sslmode": "prefer", "sslrootcert": ""}, False),
+        ("postgresql://raft@127.0.0.1/raft?sslmode=require", {"sslmode": "require", "sslrootcert": ""}, False),
+        ("postgresql:///raft?host=/run/postgresql", {"sslmode": "prefer", "sslrootcert": ""}, False),
     ],
 )
 def test_another_machine_is_verified_and_azure_is_signed_in_to(
@@ -297,6 +298,16 @@ def test_a_database_on_azure_takes_a_token_of_the_machine_as_password_over_tls_t
     postgresql.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'entra'")
     postgresql.sql(f"DROP DATABASE {name}")
     postgresql.sql("DROP ROLE entra")
+
+
+def test_a_database_of_this_machine_is_reached_whatever_other_databases_ask_for(
+    postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "system"}.items():  # as in the image
+        monkeypatch.setenv(name, value)
+    claim = opened(postgresql.new_database()).claim("one")
+    assert claim
+    claim.close()
 
 
 def test_the_password_is_read_from_a_file_and_shown_nowhere(tmp_path: Path) -> None:
