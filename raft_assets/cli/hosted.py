@@ -29,7 +29,7 @@ from raft_assets.operations.process import BUDGET_TAG
 from raft_assets.settings.hosted import HostedPlatform
 from raft_assets.student.approval import APPROVAL_TAG, APPROVE_FINE_TUNING
 
-POLL_S = 3.0  # each look is two queries, and one for each run that goes on
+POLL_S = 3.0  # each look is three queries, and one for each run that goes on
 MAX_LOST_LOOKS = 40  # in a row: two minutes in which a webserver may be replaced
 INTERRUPTED = 130
 MAX_LISTED = 50

@@ -26,13 +26,14 @@ from raft_assets.operations.hosting import open_hosting
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import (
-    BACKFILL_TAG,
     BUDGET_TAG,
     COLLECTS_TAG,
     COMMAND_TAG,
     DOMAIN_PARTITIONS,
     PARTITION_TAG,
+    RESUMED_BACKFILL_TAG,
     RESUMES_TAG,
+    backfill_of,
     is_domain_busy,
     records_of,
 )
@@ -223,8 +224,10 @@ def _resumed(
     """
     rest, kept = {key}, {}
     if COMMAND_TAG not in run.tags:
-        kept = {name: run.tags[name] for name in (BACKFILL_TAG, APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
+        kept = {name: run.tags[name] for name in (APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
         kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
+        if backfill := backfill_of(run.tags):
+            kept[RESUMED_BACKFILL_TAG] = backfill
         planned = planned_assets(instance, run.run_id)
         for asset in assets_in_order(graph):
             if asset in planned and graph.get(asset).parent_keys & rest:

@@ -16,7 +16,7 @@ import httpx2
 from raft_assets.core.errors import EndpointError
 from raft_assets.core.terminal import strip_control_characters
 from raft_assets.llm.azure_sign_in import AzureCredential
-from raft_assets.operations.process import BACKFILL_TAG, PARTITION_TAG, waiting_assets
+from raft_assets.operations.process import BACKFILL_TAG, PARTITION_TAG, RESUMED_BACKFILL_TAG, waiting_assets
 from raft_assets.settings.hosted import CLIENT_VARIABLE, PACKAGE, TOKEN_VARIABLE, VARIABLE, HostedPlatform
 
 TIMEOUT_S = 60.0  # the states of 30 domains take the webserver a few seconds
@@ -220,8 +220,12 @@ class Platform:
         return str(answer["status"]), _first_line((answer["error"] or {}).get("message", ""))
 
     def runs_of_backfill(self, backfill: str) -> list[PlatformRun]:
-        """Return the runs of a backfill."""
-        return self._runs({"tags": [{"key": BACKFILL_TAG, "value": backfill}]}, limit=None)
+        """Return the runs of a backfill, newest first; those that go on with another one are before it."""
+        return [
+            run
+            for tag in (RESUMED_BACKFILL_TAG, BACKFILL_TAG)
+            for run in self._runs({"tags": [{"key": tag, "value": backfill}]}, limit=None)
+        ]
 
     def runs_of_domain(self, domain: str) -> list[PlatformRun]:
         """Return the last runs of a domain, newest first."""

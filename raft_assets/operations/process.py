@@ -23,6 +23,9 @@ BACKFILL_TAG = "dagster/backfill"  # of every run of a backfill that the UI star
 PROCESS_TAG = "raft/process"
 BUDGET_TAG = "raft/budget"  # of a run: US dollars that its command or backfill may spend; RAFT_BUDGET_RUN holds as well
 RESUMES_TAG = "raft/resumes"  # of a run that goes on with another one: the first of them, whose budget it shares
+# likewise: the backfill of that first one. Not by Dagster's tag, with which a lost run isn't retried once the backfill
+# has ended, as it has where its runs wait
+RESUMED_BACKFILL_TAG = "raft/backfill"
 COLLECTS_TAG = "raft/collects"  # of a run: the fine-tuning job whose result alone it asks for
 WAITING_TAG = "raft/waiting"  # of a run: the assets, separated by commas, whose results are still to come
 # a run computes on one core: several run at once, and threads that wait for one another take 3 times the processor time
@@ -47,7 +50,12 @@ def waiting_assets(tags: Mapping[str, str]) -> set[str]:
 
 def command_of(run: str, tags: Mapping[str, str]) -> str:
     """Return what counts as one run for a budget: the command, the backfill, or the run with those that resume it."""
-    return tags.get(COMMAND_TAG) or tags.get(BACKFILL_TAG) or tags.get(RESUMES_TAG) or run
+    return tags.get(COMMAND_TAG) or backfill_of(tags) or tags.get(RESUMES_TAG) or run
+
+
+def backfill_of(tags: Mapping[str, str]) -> str | None:
+    """Return the backfill that a run belongs to, or that it goes on with."""
+    return tags.get(BACKFILL_TAG) or tags.get(RESUMED_BACKFILL_TAG)
 
 
 def current_process() -> str:

@@ -17,7 +17,7 @@ from raft_assets.llm.prices import PriceList
 from raft_assets.llm.requests import Request
 from raft_assets.operations.batches import collect_batches
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import BACKFILL_TAG, RESUMES_TAG
+from raft_assets.operations.process import BACKFILL_TAG, RESUMED_BACKFILL_TAG, RESUMES_TAG
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import SqliteCallStore
@@ -94,7 +94,7 @@ def test_a_run_that_no_command_follows_goes_on_with_all_that_it_was_to_make(proj
     assert (project.not_fresh(DOMAIN)["qa_pairs"], project.not_fresh(DOMAIN)["qa_dataset"]) == ("waiting", "missing")
     (request,) = requests_of_sensor(project)
     assert [key.to_user_string() for key in request.asset_selection or ()] == ["qa_pairs", "qa_dataset"]
-    assert request.tags == {BACKFILL_TAG: "abcd", RESUMES_TAG: before.run_id}
+    assert request.tags == {RESUMED_BACKFILL_TAG: "abcd", RESUMES_TAG: before.run_id}
 
 
 def test_a_submission_that_was_killed_is_found_by_the_next_process(project: ProjectHarness) -> None:

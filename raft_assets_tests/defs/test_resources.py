@@ -7,13 +7,14 @@ import pytest
 
 from raft_assets.defs.resources import ModelsResource, ProjectResource
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import BACKFILL_TAG, BUDGET_TAG, COMMAND_TAG
+from raft_assets.operations.process import BACKFILL_TAG, BUDGET_TAG, COMMAND_TAG, RESUMED_BACKFILL_TAG, RESUMES_TAG
 
 
 @pytest.mark.parametrize(
     ("tags", "counts_as"),
     [
         ({BACKFILL_TAG: "abcd", COMMAND_TAG: "of a command"}, "of a command"),
+        ({RESUMED_BACKFILL_TAG: "abcd", RESUMES_TAG: "first"}, "abcd"),  # what a sensor goes on with
         ({BACKFILL_TAG: "abcd"}, "abcd"),  # every partition of a backfill that the UI started
         ({}, None),  # the run by itself
     ],
