@@ -51,6 +51,7 @@ def definitions() -> dg.Definitions:
             automation.tear_down_expired,
             automation.collect_batches,
             automation.collect_jobs,
+            automation.resume_lost_runs,
         ],
         executor=dg.in_process_executor,  # a step process costs 2 to 3 s; domains run side by side as runs
         resources={

@@ -9,12 +9,12 @@ for what a command would skip.
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from raft_assets.core.errors import RaftError
-from raft_assets.defs.dagster_internals import StaleResolver, last_attempts
+from raft_assets.defs.dagster_internals import StaleResolver, last_attempts, runs_not_retried
 from raft_assets.defs.lineage_asset import ROLES_METADATA
 from raft_assets.defs.observation import lost_assets, observe, plan_observation, report
 from raft_assets.defs.pools import limit_pools
@@ -50,6 +50,7 @@ LOOK_FOR_LOSSES_EVERY_S = 3600  # a listing of the whole lake, which may be far 
 REQUEST_EVERY_S = 60
 TEAR_DOWN_EVERY_S = 600
 COLLECT_EVERY_S = 60
+LOST_WITHIN = timedelta(days=1)  # a run that was lost before is for a person
 MAX_CHANGES_A_TICK = 5_000  # more are reported by the next one, as a tick has a minute
 MAX_LOSSES_A_TICK = 300  # likewise: the daemon stores an event for each
 MAX_NAMED = 20
@@ -224,10 +225,7 @@ def _resumed(
     """
     rest, kept = {key}, {}
     if COMMAND_TAG not in run.tags:
-        kept = {name: run.tags[name] for name in (APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
-        kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
-        if backfill := backfill_of(run.tags):
-            kept[RESUMED_BACKFILL_TAG] = backfill
+        kept = _tags_of_resumed(run)
         planned = planned_assets(instance, run.run_id)
         for asset in assets_in_order(graph):
             if asset in planned and graph.get(asset).parent_keys & rest:
@@ -238,6 +236,49 @@ def _resumed(
         job_name=LINEAGE_JOB,
         tags={**kept, **(tags or {})},
     )
+
+
+def _tags_of_resumed(run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags of a run that goes on with another one: what a person decided, and whose budget it shares."""
+    kept = {name: run.tags[name] for name in (APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
+    kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
+    if backfill := backfill_of(run.tags):
+        kept[RESUMED_BACKFILL_TAG] = backfill
+    return kept
+
+
+@dg.sensor(
+    job_name=LINEAGE_JOB, minimum_interval_seconds=COLLECT_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING
+)
+def resume_lost_runs(
+    context: dg.SensorEvaluationContext, models: dg.ResourceParam[ModelClients]
+) -> Iterator[dg.RunRequest]:
+    """Go on, once, with runs of a backfill whose worker was lost and that Dagster doesn't retry."""
+    assert context.repository_def is not None
+    yield from lost_run_requests(context.instance, context.repository_def.asset_graph, models)
+
+
+def lost_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelClients) -> Iterator[dg.RunRequest]:
+    """Yield a request for each lost run that nobody goes on with: what it was to make, from what it has not made on."""
+    known = set(instance.get_dynamic_partitions(DOMAIN_PARTITIONS))
+    for run in runs_not_retried(instance, datetime.now(UTC) - LOST_WITHIN):
+        domain = run.tags.get(PARTITION_TAG, "")
+        if domain not in known or _is_open(instance, models, domain):
+            continue
+        planned = planned_assets(instance, run.run_id)
+        states = asset_states(instance, graph, domain, Losses.find(models.project))
+        rest = set[dg.AssetKey]()
+        for key in assets_in_order(graph):
+            if key in planned and (states[key].state != "fresh" or graph.get(key).parent_keys & rest):
+                rest.add(key)
+        if rest:
+            yield dg.RunRequest(
+                run_key=run.run_id,  # once
+                partition_key=domain,
+                asset_selection=[key for key in assets_in_order(graph) if key in rest],
+                job_name=LINEAGE_JOB,
+                tags=_tags_of_resumed(run),
+            )
 
 
 @dg.sensor(

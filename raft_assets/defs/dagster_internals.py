@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import AssetObservationData, DagsterEvent, StepMaterializationData
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.instance.utils import RUNLESS_JOB_NAME
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
@@ -56,7 +58,7 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import InMemoryRunStorage, SqliteRunStorage
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, GRPC_INFO_TAG, WILL_RETRY_TAG
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
@@ -97,6 +99,7 @@ __all__ = [
     "register_version",
     "report_events",
     "restore_last_materialization",
+    "runs_not_retried",
     "ui_run",
     "unusable_databases",
 ]
@@ -401,6 +404,22 @@ def ui_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> UiRun | None:
 def is_of_one_machine(instance: dg.DagsterInstance) -> bool:
     """Return whether the runs are kept in files, so that all their processes run where these files lie."""
     return isinstance(instance.run_storage, (SqliteRunStorage, InMemoryRunStorage))
+
+
+def runs_not_retried(instance: dg.DagsterInstance, since: datetime) -> list[dg.DagsterRun]:
+    """Return the runs that were lost, that Dagster was to retry, and that it doesn't, as their backfill has ended.
+
+    It stores that a run failed before it notes that the run is to be retried. A backfill that is looked at in between
+    ends, and of an ended one no run is retried. `since`: when the runs were created, at the earliest.
+    """
+    lost = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={WILL_RETRY_TAG: "true"}, created_after=since)
+    return [
+        run
+        for run in instance.get_runs(lost)
+        if run.is_complete_and_waiting_to_retry
+        and (backfill := instance.get_backfill(run.tags.get(BACKFILL_ID_TAG, "")))
+        and backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED)
+    ]
 
 
 def is_run_of_code_server(run: dg.DagsterRun) -> bool:

@@ -1,12 +1,24 @@
 """What is requested without being asked: what is stale, free, and not failed; nothing that is paid, nothing twice."""
 
-import dagster as dg
+import time
 
-from raft_assets.defs.automation import nightly, observe_domains, stale_run_requests
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+
+from raft_assets.definitions import definitions
+from raft_assets.defs.automation import lost_run_requests, nightly, observe_domains, stale_run_requests
 from raft_assets.defs.dagster_internals import last_data_versions
 from raft_assets.defs.observation import DOCUMENTS
+from raft_assets.defs.runs import LINEAGE_JOB
 from raft_assets.operations.model_clients import ModelClients
-from raft_assets.operations.process import DOMAIN_PARTITIONS
+from raft_assets.operations.process import (
+    BACKFILL_TAG,
+    BUDGET_TAG,
+    DOMAIN_PARTITIONS,
+    PARTITION_TAG,
+    RESUMED_BACKFILL_TAG,
+    RESUMES_TAG,
+)
 from raft_assets.settings.project import Project
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
@@ -93,3 +105,33 @@ def tick(project: ProjectHarness, instance: dg.DagsterInstance) -> object:
 
 def test_the_schedule_runs_at_night() -> None:
     assert nightly.cron_schedule == "0 3 * * *"
+
+
+def test_a_lost_run_that_dagster_does_not_retry_because_its_backfill_has_ended_goes_on(copied: ProjectHarness) -> None:
+    copied.write(f"data/{SMALL}/new.md", "The lamp of the old museum was repaired by Ada Quill in 1912.\n")
+    copied.look()
+    with copied.instance() as instance:
+        wanted = [dg.AssetKey(name) for name in ("source_documents", "chunks", "golden_questions")]
+        job = definitions().resolve_job_def(LINEAGE_JOB).get_subset(asset_selection=set(wanted))
+
+        def lost(backfill: str, status: BulkActionStatus, domain: str = SMALL) -> dg.DagsterRun:
+            began = time.time()
+            instance.add_backfill(PartitionBackfill(backfill, status, False, {}, began))
+            tags = {PARTITION_TAG: domain, BACKFILL_TAG: backfill, BUDGET_TAG: "2", "dagster/will_retry": "true"}
+            run = instance.create_run_for_job(job, tags=tags, asset_selection=frozenset(wanted))
+            instance.report_run_failed(run, "host one has no process of this run")
+            return run
+
+        def requested() -> list[dg.RunRequest]:
+            return list(lost_run_requests(instance, copied.graph, ModelClients(copied.opened)))
+
+        lost("cancelled", BulkActionStatus.CANCELED)
+        lost("goes on", BulkActionStatus.REQUESTED)  # Dagster retries it
+        lost("of another", BulkActionStatus.COMPLETED_FAILED, "gone")
+        assert requested() == []
+        run = lost("ended", BulkActionStatus.COMPLETED_FAILED)
+        (request,) = requested()
+        assert request.run_key == run.run_id  # Dagster starts it once
+        assert request.tags == {RESUMED_BACKFILL_TAG: "ended", RESUMES_TAG: run.run_id, BUDGET_TAG: "2"}
+        assert set(request.asset_selection or ()) == set(wanted)  # what lies behind what is stale is to be made as well
+        assert copied.launch_requested(request).is_success

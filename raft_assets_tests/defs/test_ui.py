@@ -182,8 +182,8 @@ def test_the_sensor_shows_an_edit_as_unsynced_in_that_domain_only(ui: Ui, page: 
 def test_the_observing_sensor_runs_and_the_requesting_one_does_not(ui: Ui) -> None:
     listed = ui.ask(SENSORS, selector=CODE_LOCATION)["sensorsOrError"]
     found = {sensor["name"]: sensor["sensorState"]["status"] for sensor in listed["results"]}
-    running = dict.fromkeys(("observe_domains", "tear_down_expired", "collect_batches", "collect_jobs"), "RUNNING")
-    assert found == running | {"request_stale": "STOPPED"}
+    always = ("observe_domains", "tear_down_expired", "collect_batches", "collect_jobs", "resume_lost_runs")
+    assert found == dict.fromkeys(always, "RUNNING") | {"request_stale": "STOPPED"}
 
 
 def test_a_backfill_from_the_ui_materializes_every_partition(ui: Ui) -> None:
