@@ -28,7 +28,7 @@ from raft_assets_tests.hosted.watched_provider import WatchedProvider, watched_p
 from raft_assets_tests.postgresql import PASSWORD, ROLE, PostgresServer
 from raft_assets_tests.processes import free_port
 
-DEADLINE_S = 300.0  # for what takes a minute on an idle machine
+DEADLINE_S = 600.0  # for what takes a minute on an idle machine
 HOSTS = ("one", "two")
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 ON_ITS_DISK = 'mount --bind "$1" "$2" && mount -t tmpfs none "$3" && cd "$2" && shift 3 && exec "$@"'

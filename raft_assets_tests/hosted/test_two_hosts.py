@@ -112,10 +112,7 @@ def test_a_lost_host_costs_nothing_but_the_calls_under_way(hosts: Cluster, tmp_p
     until(lambda: not not_fresh(hosts, domain)[domain], DEADLINE_S)
 
     ends = Counter(run.status for run in hosts.platform.runs_of_domain(domain))
-    assert (ends["FAILURE"], ends.keys()) == (
-        3,
-        {"FAILURE", "SUCCESS"},
-    )  # each lost one is closed, and nothing else fails
+    assert (ends["FAILURE"], ends.keys()) == (3, {"FAILURE", "SUCCESS"})  # the lost ones, closed
     asked_twice = {call for call, times in service.calls(before).items() if times > 1}
     assert asked_twice == {call for posted in under_way for call in posted.calls}
     assert len(service.posted("/v1/batches", before)) == 2  # the questions, and the answers to them
