@@ -34,8 +34,9 @@ DOCUMENT_OF = {("golden", "g1"): "quay.pdf", ("golden", "g2"): "quay.pdf", ("gen
 
 def shown(page: Page) -> list[str]:
     """The questions of the rows that are seen, by the names that the tests give them, in their order."""
-    texts = page.locator("#answers > li:visible .question").all_inner_texts()
-    return [text.removeprefix("How much does crane ").removesuffix(" lift?") for text in texts]
+    # of rows that were hidden a moment ago the browser may not have laid out the text yet
+    texts = page.locator("#answers > li:visible .question").all_text_contents()
+    return [text.strip().removeprefix("How much does crane ").removesuffix(" lift?") for text in texts]
 
 
 @pytest.fixture(scope="module")
