@@ -14,7 +14,6 @@ tokens.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -26,13 +25,17 @@ from tempfile import TemporaryDirectory
 import yaml
 from project import REPOSITORY, copied
 
-from raft_assets.core.tables import BaselineAnswer, ModelAnswer, Score, StudentAnswer
+from raft_assets.core.tables import BaselineAnswer, ModelAnswer, StudentAnswer
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 
 WANTED = 0.95
 SHOWN = ("well_formed", "quote_verbatim", "abstained_right", "token_f1")
+GOLDEN_SCORES = """
+SELECT domain, evaluated, scores.metric, value FROM scores JOIN current_verdicts USING (domain, run)
+WHERE source = 'golden'
+"""
 TOLD = ("train_loss", "valid_loss", "valid_well_formed", "valid_stops", "valid_verbatim", "valid_abstains")
 
 
@@ -110,17 +113,19 @@ def tell_job(project: Project) -> None:
 def tell_answers(project: Project, domain: str) -> dict[str, float]:
     """Print base and student on the golden questions; return the shares of the student's answers that must be high."""
     lake = Lake.of(project)
-    scores = [score for score in lake.rows(Score, domain) if score.source == "golden"]
+    results = ResultsStore.of(project)
+    scores = results.query(GOLDEN_SCORES)
+    scores = scores[scores["domain"] == domain]
     stops = {"baseline": _stops(lake.rows(BaselineAnswer, domain)), "student": _stops(lake.rows(StudentAnswer, domain))}
     for model, share in stops.items():
         told = [f"{model}: stops by itself {share:.0%}"]
         for name in SHOWN:
-            values = [score.value for score in scores if (score.evaluated, score.metric) == (model, name)]
-            told.append(f"{name} {statistics.fmean(values):.0%} of {len(values)}" if values else f"{name} of none")
+            values = scores[(scores["evaluated"] == model) & (scores["metric"] == name)]["value"]
+            told.append(f"{name} {values.mean():.0%} of {len(values)}" if len(values) else f"{name} of none")
         print(", ".join(told))
-    print(ResultsStore.of(project).verdicts()[domain]["sentence"])
-    formed = [score.value for score in scores if (score.evaluated, score.metric) == ("student", "well_formed")]
-    return {"well formed": statistics.fmean(formed), "stops by itself": stops["student"]}
+    print(results.verdicts()[domain]["sentence"])
+    formed = scores[(scores["evaluated"] == "student") & (scores["metric"] == "well_formed")]["value"]
+    return {"well formed": float(formed.mean()), "stops by itself": stops["student"]}
 
 
 def _stops(answers: Iterable[ModelAnswer]) -> float:
