@@ -42,12 +42,12 @@ TOLD = ("train_loss", "valid_loss", "valid_well_formed", "valid_stops", "valid_v
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--domain", default="bats")
-    parser.add_argument("--epochs", default="auto")
+    parser.add_argument("--epochs", default="1", help="a number, or auto: the worker's own choice; 1")
     parser.add_argument("--distractors", type=int, default=1, help="documents in a row beside the one with the answer")
     parser.add_argument("--chunk-size", type=int, default=128, help="tokens of a document in a row, at most")
     parser.add_argument("--batch-size", type=int, default=4, help="rows of a step")
     parser.add_argument("--learning-rate", type=float, default=2.0, help="times the worker's own, 2e-4")
-    parser.add_argument("--questions", type=int, help="golden questions that base and student are asked; all of them")
+    parser.add_argument("--questions", type=int, default=24, help="golden questions that both are asked, at most")
     parser.add_argument("--generated", type=int, default=4, help="generated questions that both are asked as well")
     parser.add_argument("--keep", type=Path, help="folder that the project is made in, and stays in")
     options = parser.parse_args()
@@ -81,7 +81,7 @@ def run_lineage(folder: Path, options: argparse.Namespace) -> Project:
     }
     (domain / "domain.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     questions = (domain / "questions.jsonl").read_text("utf-8").splitlines()
-    step = max(1, len(questions) // (options.questions or len(questions)))
+    step = max(1, len(questions) // options.questions)
     kept = islice(questions[::step], options.questions)
     (domain / "questions.jsonl").write_text("".join(f"{line}\n" for line in kept), "utf-8")
     variables = {
