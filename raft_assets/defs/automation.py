@@ -8,7 +8,7 @@ for what a command would skip.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -179,7 +179,7 @@ def batch_run_requests(instance: dg.DagsterInstance, graph: Graph, models: Model
         if asset_states(instance, graph, domain, Losses.find(models.project))[key].state == "waiting":
             run = instance.get_run_by_id(last_attempts(instance, key)[domain])
             assert run is not None  # an asset waits because its last run says so
-            yield _resumed(instance, graph, run, key)
+            yield _resumed(instance, graph, run, {key})
 
 
 @dg.sensor(
@@ -209,42 +209,41 @@ def job_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelCl
     ended = ended_jobs(models, {wait.job for wait in waits.values()}) if waits else set()
     for domain, wait in waits.items():
         if wait.job in ended and not _is_open(instance, models, domain):
-            yield _resumed(instance, graph, wait.run, TRAINED, {COLLECTS_TAG: wait.job})
+            yield _resumed(instance, graph, wait.run, {TRAINED}, tags={COLLECTS_TAG: wait.job})
 
 
 def _resumed(
     instance: dg.DagsterInstance,
     graph: Graph,
     run: dg.DagsterRun,
-    key: dg.AssetKey,
+    due: Collection[dg.AssetKey],
+    *,
     tags: Mapping[str, str] | None = None,
+    run_key: str | None = None,
 ) -> dg.RunRequest:
-    """Return the request for what a run has not made because an asset of it waited.
+    """Return the request for what a run was to make and has not: what of it is due, and what lies behind that.
 
-    Of a run of `raft run` it is that asset alone: a person follows the command, with its budget, and starts it again.
+    Of a run of `raft run` it is what is due alone: a person follows the command, with its budget, and starts it again.
+    What a person decided is kept, and whose budget the run shares. `run_key`: by which the request is met only once.
     """
-    rest, kept = {key}, {}
+    rest, kept = set(due), dict[str, str]()
     if COMMAND_TAG not in run.tags:
-        kept = _tags_of_resumed(run)
         planned = planned_assets(instance, run.run_id)
+        rest &= planned
         for asset in assets_in_order(graph):
             if asset in planned and graph.get(asset).parent_keys & rest:
                 rest.add(asset)
+        kept = {name: run.tags[name] for name in (APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
+        kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
+        if backfill := backfill_of(run.tags):
+            kept[RESUMED_BACKFILL_TAG] = backfill
     return dg.RunRequest(
+        run_key=run_key,
         partition_key=run.tags[PARTITION_TAG],
         asset_selection=[asset for asset in assets_in_order(graph) if asset in rest],
         job_name=LINEAGE_JOB,
         tags={**kept, **(tags or {})},
     )
-
-
-def _tags_of_resumed(run: dg.DagsterRun) -> dict[str, str]:
-    """Return the tags of a run that goes on with another one: what a person decided, and whose budget it shares."""
-    kept = {name: run.tags[name] for name in (APPROVAL_TAG, BUDGET_TAG) if name in run.tags}
-    kept[RESUMES_TAG] = run.tags.get(RESUMES_TAG, run.run_id)
-    if backfill := backfill_of(run.tags):
-        kept[RESUMED_BACKFILL_TAG] = backfill
-    return kept
 
 
 @dg.sensor(
@@ -265,20 +264,11 @@ def lost_run_requests(instance: dg.DagsterInstance, graph: Graph, models: ModelC
         domain = run.tags.get(PARTITION_TAG, "")
         if domain not in known or _is_open(instance, models, domain):
             continue
-        planned = planned_assets(instance, run.run_id)
         states = asset_states(instance, graph, domain, Losses.find(models.project))
-        rest = set[dg.AssetKey]()
-        for key in assets_in_order(graph):
-            if key in planned and (states[key].state != "fresh" or graph.get(key).parent_keys & rest):
-                rest.add(key)
-        if rest:
-            yield dg.RunRequest(
-                run_key=run.run_id,  # once
-                partition_key=domain,
-                asset_selection=[key for key in assets_in_order(graph) if key in rest],
-                job_name=LINEAGE_JOB,
-                tags=_tags_of_resumed(run),
-            )
+        due = {key for key, state in states.items() if state.state != "fresh"}
+        request = _resumed(instance, graph, run, due, run_key=run.run_id)
+        if request.asset_selection:
+            yield request
 
 
 @dg.sensor(
