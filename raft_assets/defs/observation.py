@@ -7,12 +7,14 @@ content: a changed modification time changes nothing.
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from raft_assets.core.errors import DataError, RaftError
 from raft_assets.core.identity import digest
@@ -134,7 +136,7 @@ def observe(instance: dg.DagsterInstance, project: Project) -> ObservationPlan:
 def report(instance: dg.DagsterInstance, plan: ObservationPlan, *, max_changes: int | None = None) -> None:
     """Tell Dagster what it has to learn; of changed states the first `max_changes`, or all."""
     if plan.new_domains:
-        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, plan.new_domains)
+        register_domains(instance, plan.new_domains)
     for gone in plan.gone_domains:
         instance.delete_dynamic_partition(DOMAIN_PARTITIONS, gone)
     by_key = defaultdict[dg.AssetKey, list[Observation]](list)
@@ -153,6 +155,18 @@ def report(instance: dg.DagsterInstance, plan: ObservationPlan, *, max_changes: 
                     for seen in of_key
                 ],
             )
+
+
+def register_domains(instance: dg.DagsterInstance, domains: Sequence[str]) -> None:
+    """Register the partitions that aren't yet, whoever else is registering them.
+
+    In SQLite, Dagster first looks which are there and then inserts the others: of two processes at the same moment one
+    is refused. It is refused once, as it finds the other's then.
+    """
+    with suppress(IntegrityError):
+        instance.add_dynamic_partitions(DOMAIN_PARTITIONS, domains)
+        return
+    instance.add_dynamic_partitions(DOMAIN_PARTITIONS, domains)
 
 
 def lost_assets(instance: dg.DagsterInstance, losses: Losses, domains: Iterable[str]) -> list[dg.AssetObservation]:

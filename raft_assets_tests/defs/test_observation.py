@@ -1,9 +1,11 @@
 """What the sensor, `raft run` and `raft status` see of folders, settings and models."""
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import dagster as dg
@@ -14,11 +16,12 @@ from raft_assets.core.errors import DataError
 from raft_assets.core.prompt_contract import INSTRUCTIONS
 from raft_assets.defs.automation import observe_domains
 from raft_assets.defs.lineage_asset import settings_key
-from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, observe, observe_domain
+from raft_assets.defs.observation import DOCUMENTS, QUESTIONS, REVIEWS, observe, observe_domain, register_domains
 from raft_assets.operations.process import DOMAIN_PARTITIONS
 from raft_assets_tests.harness import ProjectHarness
 
 TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"
+PROCESSES, ROUNDS = 4, 20  # without a second try, some process is refused in nearly every round
 
 
 @pytest.fixture
@@ -133,6 +136,26 @@ def test_the_last_domain_is_purged_by_name(project: ProjectHarness, lose: Callab
     assert purged.returncode == 0, purged.stderr
     assert registered(project) == ["other one"]
     assert not project.lake.exists("source_documents", "mine")
+
+
+def _register(folder: Path, barrier: Barrier) -> None:
+    with ProjectHarness(folder).instance() as instance:
+        for number in range(ROUNDS):
+            barrier.wait()
+            register_domains(instance, [f"one {number}", f"two {number}"])
+
+
+def test_processes_that_see_new_domains_at_the_same_moment_all_register_them(project: ProjectHarness) -> None:
+    started = multiprocessing.get_context("spawn")
+    barrier = started.Barrier(PROCESSES, timeout=60)
+    processes = [started.Process(target=_register, args=(project.folder, barrier)) for _ in range(PROCESSES)]
+    with project.instance():  # creates the databases
+        for process in processes:
+            process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert len(registered(project)) == 2 * ROUNDS
 
 
 def test_looking_twice_reports_once(project: ProjectHarness) -> None:
