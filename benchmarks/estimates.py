@@ -24,8 +24,9 @@ from raft_assets.core.tables import QAPair
 from raft_assets.llm.keys import EMBEDDING
 from raft_assets.llm.prices import Price, PriceList
 from raft_assets.llm.requests import Usage
-from raft_assets.operations import estimate
+from raft_assets.operations import teacher_sample
 from raft_assets.operations.corpus import Corpus, read_corpus
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.domains import domain_names
 from raft_assets.settings.endpoints import Endpoint, Role
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     options = parser.parse_args()
     if options.unknown_teacher:
-        estimate.PREDICTED_CHUNKS = 0
+        teacher_sample.PREDICTED_CHUNKS = 0
     source = (options.finished or REPOSITORY) / "data"
     print(f"{'domain':18} {'asset':18} {'cold':>17} {'width':>6} {'bill':>9}  previewed: inside, widest, bill/middle")
     for folder in options.folders or [source / name for name in domain_names(source)]:
@@ -97,7 +98,7 @@ def billed(project: Project, domain: str) -> dict[str, float]:
 def estimated(project: Project, domain: str, corpus: Corpus) -> dict[str, tuple[float, float]]:
     """The least and the most of each asset."""
     found = dict.fromkeys(ASSETS, (0.0, 0.0))
-    for one in estimate.estimate_calls(PricedClients(project), domain, corpus):
+    for one in estimate_calls(PricedClients(project), domain, corpus):
         if one.asset in found:
             low, high = found[one.asset]
             found[one.asset] = (low + (one.low.dollars or 0.0), high + (one.high.dollars or 0.0))

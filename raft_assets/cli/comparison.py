@@ -18,9 +18,9 @@ from raft_assets.core.terminal import strip_control_characters
 from raft_assets.evaluation.comparison_page import COMPARISON_TABLE, ComparisonData, describe_figures, render_comparison
 from raft_assets.evaluation.wording import format_interval, format_percent, format_points
 from raft_assets.operations.comparison import compare_domain, to_record
-from raft_assets.operations.estimate import CallEstimate
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import claim_domain
+from raft_assets.operations.ranges import CallEstimate
 from raft_assets.operations.report_pages import openable_page
 from raft_assets.operations.student_evaluation import PlannedEvaluation, carry_out, plan_evaluation
 from raft_assets.settings.endpoints import Role

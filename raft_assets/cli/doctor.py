@@ -84,8 +84,12 @@ def print_findings(domain: str | None = None, *, relearn: bool = False, as_json:
             print_json(asdict(Finding(f"outlook {name}", outlook)))
         else:
             click.echo(f"{name}: {outlook}")
+    told = dict[str, str]()  # what is wrong -> the check that said so
     for found in _run_checks(project, names, coverages):
         finding = replace(found, message=project.name_address(found.message))
+        first = told.setdefault(finding.message, finding.subject) if finding.level == "problem" else finding.subject
+        if first != finding.subject:
+            finding = replace(finding, message=f"as for {first}")
         if as_json:
             print_json(asdict(finding))
         else:

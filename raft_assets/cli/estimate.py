@@ -21,12 +21,13 @@ from raft_assets.defs.dagster_internals import StaleResolver
 from raft_assets.defs.observation import observe
 from raft_assets.defs.staleness import AssetState, Graph, asset_states, with_upstream
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.estimate import CallEstimate, estimate_calls
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.life_cycles import check_student_model, role_life_cycles
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.outlook import TRAINING_ASSET
+from raft_assets.operations.ranges import CallEstimate
 from raft_assets.settings.hosted import HostedPlatform
 from raft_assets.settings.prices import PRICES_FILE
 from raft_assets.settings.project import Project

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from raft_assets.cli.confirming import confirm
-from raft_assets.evaluation.wording import format_duration
+from raft_assets.evaluation.wording import format_duration, format_rate
 from raft_assets.llm.requests import Progress
 
 PROGRESS_LINE_S = 10.0  # between two lines of progress where there is no terminal, on which one line changes
@@ -44,7 +44,7 @@ def _describe_progress(progress: Progress, seconds: float) -> str:
     failures = progress.usage_stats.failures
     failed = f", {failures:,} failed" if failures else ""
     rate = progress.answered / seconds if seconds else 0.0
-    pace = f", {rate:,.1f}/s, {format_duration(progress.waiting / rate)} left" if rate else ""
+    pace = f", {format_rate(rate)}, {format_duration(progress.waiting / rate)} left" if rate else ""
     return f"{progress.answered:,} answered, {progress.waiting:,} to come{failed}{pace}"
 
 

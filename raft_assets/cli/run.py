@@ -34,13 +34,14 @@ from raft_assets.llm.clients import check_sign_in
 from raft_assets.llm.ledger import is_unusable
 from raft_assets.operations.chosen_presets import choose_preset
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.estimate import CallEstimate, estimate_calls
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.languages import ROLES, check_languages, sampled_languages
 from raft_assets.operations.life_cycles import check_student_model
 from raft_assets.operations.local_models import serving_student
 from raft_assets.operations.losses import Losses
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.process import COMMAND_TAG, PARTITION_TAG, WORKER_VARIABLES, check_coordination
+from raft_assets.operations.ranges import CallEstimate
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
@@ -50,6 +51,7 @@ from raft_assets.student.approval import APPROVAL_VARIABLE, APPROVE_FINE_TUNING
 
 REPORT = "eval_report"
 TRAINED = dg.AssetKey("finetuned_model")
+PROGRESS_LINE_S = 30.0  # between two lines about a running domain where there is no terminal, on which one line changes
 POLL_S = 1.0  # each look at a domain opens two of Dagster's databases: 20 ms of CPU
 
 
@@ -66,6 +68,7 @@ class DomainRun:
     asset: str = ""
     asset_started: float = 0.0  # by the clock of the events
     progress: str = ""
+    told: float = 0.0  # when a line about the asset was printed last, or it began
     error: str = ""
     cursors: dict[str, str | None] = field(default_factory=dict)
 
@@ -276,6 +279,8 @@ def _run_domains(
                     _poll_events(instance, project, item, command, console)
                 busy = [item for item in work if item.process and not item.has_ended]
                 live.update(Group(*[_progress_line(item, console.width) for item in busy]))
+                for item in busy if not console.is_terminal else ():
+                    _print_progress(item, console)
         except KeyboardInterrupt:
             for item in work:
                 if item.process and not item.has_ended:
@@ -321,6 +326,7 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
         return
     if event.is_step_start:
         item.asset, item.asset_started, item.progress = event.step_key or "", entry.timestamp, ""
+        item.told = time.monotonic()  # one that ends soon has a line of its own then
     elif event.is_asset_observation and (waits := event.asset_observation_data.asset_observation.metadata.get(WAITING)):
         item.error = f"{event.step_key}: {waits.value}"
     elif event.is_step_materialization and event.asset_key:
@@ -342,6 +348,13 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
             )
     elif event.is_step_failure and event.step_failure_data.error:
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
+
+
+def _print_progress(item: DomainRun, console: Console) -> None:
+    now = time.monotonic()
+    if item.progress and now - item.told >= PROGRESS_LINE_S:
+        item.told = now
+        console.print(f"{item.domain}: {item.asset}: {item.progress}", markup=False, soft_wrap=True)
 
 
 def _progress_line(item: DomainRun, width: int) -> RenderableType:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.progress import Show
-from raft_assets.evaluation.wording import format_duration
+from raft_assets.evaluation.wording import format_duration, format_rate
 from raft_assets.llm.requests import Progress
 from raft_assets.settings.project import Project
 
@@ -104,8 +104,10 @@ def log_steps(context: dg.AssetExecutionContext, project: Project) -> Show:
 def _step_message(what: str, count: int, total: int | None, seconds: float) -> str:
     if not total:
         return f"{what}: {count:,}"
-    left = f", {count / seconds:,.0f}/s, {format_duration((total - count) * seconds / count)} left" if seconds else ""
-    return f"{what}: {count:,} of {total:,}{left}"
+    of_total = f"{what}: {count:,} of {total:,}"
+    if not seconds:
+        return of_total
+    return f"{of_total}, {format_rate(count / seconds)}, {format_duration((total - count) * seconds / count)} left"
 
 
 def _message(progress: Progress, seconds: float, total: int | None) -> str:
@@ -113,8 +115,8 @@ def _message(progress: Progress, seconds: float, total: int | None) -> str:
     expected = total or progress.answered + progress.waiting
     left = max(expected - progress.answered, 0) / rate if rate else 0.0
     of_total = f" of {total:,}" if total else ""
-    stored = progress.usage_stats.from_store
-    return f"{progress.answered:,}{of_total} calls ({stored:,} from store), {rate:.0f}/s, {format_duration(left)} left"
+    calls = f"{progress.answered:,}{of_total} calls ({progress.usage_stats.from_store:,} from store)"
+    return f"{calls}, {format_rate(rate)}, {format_duration(left)} left"
 
 
 def _show(context: dg.AssetExecutionContext, project: Project, message: str) -> None:

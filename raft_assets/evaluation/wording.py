@@ -36,6 +36,13 @@ def format_dollars(dollars: float) -> str:
     return f"{dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"{dollars:.4f}"
 
 
+def format_rate(per_second: float) -> str:
+    """Format how many of something there are a second, or a minute or an hour where they are fewer than one."""
+    if per_second >= 1:
+        return f"{per_second:,.0f}/s"
+    return f"{per_second * 60:.0f}/min" if per_second >= 1 / 60 else f"{per_second * 3600:.0f}/h"
+
+
 def format_duration(seconds: float) -> str:
     """Format a length of time in its two largest units."""
     whole = round(seconds)

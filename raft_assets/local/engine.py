@@ -26,9 +26,9 @@ from raft_assets.core.atomic import write_text
 from raft_assets.core.errors import EndpointError
 from raft_assets.local.base_model import BaseModel
 from raft_assets.local.interpreter import EngineKind, WorkerInterpreter, offline_environment
+from raft_assets.local.training_settings import MAX_LORA_RANK
 
 KEY_VARIABLE = "RAFT_ENGINE_KEY"
-MAX_LORA_RANK = 64  # of adapters that vLLM reserves room for
 SLEEP_LEVEL = 1  # weights move to the machine's memory, and come back within seconds
 ADMINISTRATION_S = 600.0  # an adapter to load, gigabytes to move
 ANSWER_S = 3600.0  # of one answer; who asked gives up earlier

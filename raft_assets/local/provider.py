@@ -5,13 +5,14 @@ Other rooms import this module and nothing else of the room. What it names is im
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raft_assets.local.base_model import BaseModel, find_base_model
 from raft_assets.local.interpreter import PYTHON_VARIABLE, Engines, WorkerInterpreter, find_interpreter
+from raft_assets.local.training_settings import MAX_LORA_RANK, LoraLayers, Quantisation, TrainingSettings
 
 if TYPE_CHECKING:
     from raft_assets.local.export import StoredAdapter
@@ -23,11 +24,15 @@ CONVERTER_VARIABLE = "RAFT_LLAMA_CPP"  # names the checkout that converts to GGU
 
 __all__ = [
     "CONVERTER_VARIABLE",
+    "MAX_LORA_RANK",
     "PYTHON_VARIABLE",
     "WORKER_VARIABLE",
     "BaseModel",
     "Engines",
     "LocalProvider",
+    "LoraLayers",
+    "Quantisation",
+    "TrainingSettings",
     "WorkerInterpreter",
 ]
 
@@ -38,7 +43,8 @@ class LocalProvider:
 
     `state`: a folder for each base model that is served; `environment`: the interpreter that `raft local install`
     makes; `python`: another one, by `RAFT_LOCAL_PYTHON`; `worker`: a command that runs the worker's script instead, by
-    `RAFT_LOCAL_WORKER`; `converter`: a checkout of llama.cpp, by `RAFT_LLAMA_CPP`.
+    `RAFT_LOCAL_WORKER`; `converter`: a checkout of llama.cpp, by `RAFT_LLAMA_CPP`; `training`: how adapters are
+    trained, by `RAFT_LORA_*`.
     """
 
     state: Path
@@ -47,6 +53,7 @@ class LocalProvider:
     python: str | None = None
     worker: str | None = None
     converter: str | None = None
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @cached_property
     def interpreter(self) -> WorkerInterpreter:
@@ -62,7 +69,7 @@ class LocalProvider:
 
         Raises SettingsError where model, interpreter or engine is missing.
         """
-        from raft_assets.local.settings import LocalSettings, TrainingSettings
+        from raft_assets.local.settings import LocalSettings
 
         found, interpreter = self.find(model), self.interpreter
         interpreter.check()
@@ -72,7 +79,7 @@ class LocalProvider:
             interpreter,
             interpreter.choose_engine(engine),
             tuple(shlex.split(self.worker or "")),
-            TrainingSettings(max_length=context),
+            replace(self.training, max_length=context),
         )
 
     def is_served(self, model: str) -> bool:

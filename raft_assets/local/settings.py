@@ -3,39 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 from raft_assets.core.atomic import write_text
 from raft_assets.core.identity import digest
 from raft_assets.local.base_model import VERSION_DIGITS, BaseModel
 from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
+from raft_assets.local.training_settings import TrainingSettings
 from raft_assets.local.unpacked import loaded_model
 
-Quantisation = Literal["auto", "none", "nf4"]
 PROVIDER_VERSION = "1"  # of the way from an uploaded file to an adapter: raise it when equal input trains another one
 MIN_KEY_CHARACTERS = 32
 BASE_FILE = "base.json"  # of a state folder: which base model its adapters belong to, and where that is
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How adapters are trained. Units: `max_length` in tokens of a row, None for what the model takes."""
-
-    rank: int = 16
-    alpha: int = 32
-    layers: Literal["all", "upper_half"] = "all"
-    quantisation: Quantisation = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    max_length: int | None = None
-
-    def as_order(self) -> dict[str, Any]:
-        """Return the part of a job's `worker/job.json` that these settings determine."""
-        return {
-            "lora": {"rank": self.rank, "alpha": self.alpha, "layers": self.layers},
-            "quantisation": self.quantisation,
-            "dtype": self.dtype,
-            "max_length": self.max_length,
-        }
 
 
 @dataclass(frozen=True)

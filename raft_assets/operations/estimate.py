@@ -8,24 +8,17 @@ what it will ask is computed (predicted), for as many chunks as take seconds.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.core.prompt_contract import CLOSED_BOOK_INSTRUCTIONS
 from raft_assets.core.tables import Arm, Chunk
 from raft_assets.dataset.golden import golden_chunk_ids, resolve_golden_questions
 from raft_assets.dataset.golden import read_golden_questions as parse_golden
-from raft_assets.documents.chunking import token_count
 from raft_assets.evaluation.arms import MIN_GOLDEN_QUESTIONS, robustness_arms
-from raft_assets.llm.caller import Caller
-from raft_assets.llm.capabilities import Capabilities
-from raft_assets.llm.completion_form import CHAT, COMPLETION, to_completion
 from raft_assets.llm.prompts import answer_request, read_prompt
 from raft_assets.llm.requests import Answer, Request, Usage
 from raft_assets.operations.corpus import Corpus
@@ -33,27 +26,18 @@ from raft_assets.operations.deploying import deployed_student
 from raft_assets.operations.document_ids import former_paths_of
 from raft_assets.operations.evaluation import known_requests
 from raft_assets.operations.expected_epochs import are_epochs_chosen, known_epochs
-from raft_assets.operations.expected_pairs import (
-    LANGUAGE_MODEL,
-    ExpectedPairs,
-    Outcome,
-    RetrievedShare,
-    Scenario,
-    not_asked,
-    sampled_outcomes,
-    stored_ranks,
-)
-from raft_assets.operations.model_clients import ModelClients, embedded_provider
-from raft_assets.operations.pair_form import PairForm, recorded_form
-from raft_assets.operations.process import records_of
+from raft_assets.operations.expected_pairs import LANGUAGE_MODEL, ExpectedPairs, Scenario
+from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.ranges import MAX_WIDTH, CallEstimate, Length, estimate_of_ways, output_tokens
 from raft_assets.operations.remembered_relations import remembered_relations
+from raft_assets.operations.request_tokens import TOKENS_PER_MESSAGE, count_tokens, request_tokens, wording
 from raft_assets.operations.splits import read_register
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.student_tokens import student_tokenizer
-from raft_assets.pairs.generation import draft_round, first_round_plan
+from raft_assets.operations.teacher_sample import TeacherSample
 from raft_assets.pairs.judge import judge_request
-from raft_assets.pairs.questions import Draft, plan_questions, question_request, teacher_answer_request
-from raft_assets.pairs.structured import structured_answer_request, structured_question_request
+from raft_assets.pairs.questions import teacher_answer_request
+from raft_assets.pairs.structured import structured_answer_request
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.domains import QUESTIONS_FILE, domain_folder
 from raft_assets.settings.endpoints import Role
@@ -61,57 +45,18 @@ from raft_assets.storage.lake import Lake
 from raft_assets.student.approval import auto_epochs
 from raft_assets.student.deployment import StudentDeployment, smoke_request
 
-MIN_SAMPLE = 5  # stored answers from which a mean is taken
 ASSUMED_QUESTION_TOKENS = 18
 ASSUMED_VERDICT_TOKENS = (25, 60)
 ASSUMED_QUESTION_LENGTHS = (11, 18)  # tokens of a question that is embedded
 # of what answers of the teacher have: baseline and student are asked the same way, and abstain more briefly
 ASSUMED_ANSWER_SHARE = (0.75, 1.1)
-PADDING = 0.05  # of tokens: what a service counts, and passages that are shown, differ from what is counted here
-# a wider range helps nobody to decide: its middle is shown, unless a service may choose epochs
-MAX_WIDTH = 2.0
 MAX_WIDTH_PREVIEWED, PREVIEWED_CHUNKS = 1.3, 20  # after a preview of so many chunks
-TOKENS_PER_MESSAGE = 4
 ABSTENTION_TOKENS = 25
 SMOKE_ANSWER_TOKENS = (35, 65)
 SHORT_DOCUMENT = "Bats"
 TYPICAL_QUESTION = "What does the passage say about the subject that it explains first?"
 DATASET = frozenset({"qa_dataset", "golden_questions", "chunks", "chunk_embeddings"})  # what an evaluation asks about
-CALLS_AT_ONCE = 16  # what a service takes, until the limiter has measured it
-PREDICTED_CHUNKS = 500  # at most: 10 ms of CPU each, with the gates
 SAMPLED_PASSAGES = 50  # of which tokenizers are compared
-_count_tokens = partial(token_count, tokenizer="o200k_base")
-
-
-@dataclass(frozen=True)
-class Amount:
-    """Calls, tokens and money of one end of a range; `dollars` is None where the price is unknown."""
-
-    calls: int
-    usage: Usage
-    dollars: float | None
-
-
-@dataclass(frozen=True)
-class CallEstimate:
-    """What an asset will ask of a role.
-
-    `calls` are still to be made, `stored` are answered already; tokens and money are those of `calls`, as expected, and
-    `low` and `high` the range in which they are. `dollars` is None where the price is unknown, `seconds` where no call
-    of the model was timed yet. `assumed` names what no stored call could show.
-    """
-
-    asset: str
-    role: Role
-    model: str
-    calls: int
-    stored: int
-    usage: Usage
-    dollars: float | None
-    seconds: float | None
-    low: Amount
-    high: Amount
-    assumed: tuple[str, ...] = ()
 
 
 def estimate_calls(
@@ -130,7 +75,7 @@ def estimate_calls(
     renamed = former_paths_of(Lake.of(models.project), domain, documents)
     resolved = resolve_golden_questions(golden, documents, chunks, renamed=renamed)
     held_out = golden_chunk_ids(resolved) if settings.dataset.protocol == "unseen_passages" else frozenset[str]()
-    sample = _TeacherSample.read(models, domain, chunks, settings)
+    sample = TeacherSample.read(models, domain, chunks, settings)
     pairs = ExpectedPairs(
         chunks,
         settings,
@@ -162,201 +107,33 @@ def estimate_calls(
     return estimates
 
 
-@dataclass(frozen=True)
-class _TeacherSample:
-    """The teacher's stored calls, and what they show."""
-
-    form: PairForm
-    question_requests: Sequence[Request]  # not stored
-    answer_requests: Sequence[Request]  # to known questions, not stored
-    new_chunks: Sequence[tuple[Chunk, int]]  # without known questions, and how many will be asked for
-    outcomes: dict[str, Outcome]  # of chunks whose answers are all stored
-    unanswered: dict[str, int]  # questions without a stored answer, by chunk
-    told: Sequence[str]  # questions that are known
-    questions: Sequence[Answer]  # stored answers
-    answers: Sequence[Answer]
-    written: Sequence[int]  # tokens of the answers as rows have them: thoughts and JSON are left out
-    retrieved: RetrievedShare
-    prediction: "_Prediction"
-    input_ratio: float  # of the input tokens that the service counts to those counted here
-    cached_share: float  # of the input tokens
-
-    @classmethod
-    def read(
-        cls, models: ModelClients, domain: str, chunks: Sequence[Chunk], settings: DomainSettings
-    ) -> "_TeacherSample":
-        form = recorded_form(models, Lake.of(models.project), domain, chunks)
-        question_of = structured_question_request if form.structured else question_request
-        plan = first_round_plan(chunks, settings.questions)
-        requests = [question_of(chunk, count, settings.questions) for chunk, count in plan]
-        with ExitStack() as stack:
-            teacher = stack.enter_context(models.caller(Role.TEACHER))
-            encoder = stack.enter_context(models.caller(Role.EMBEDDING))
-            judge = stack.enter_context(models.caller(Role.JUDGE)) if Role.JUDGE in models.endpoints else None
-            questions = list(teacher.stored(requests))
-            asked = _StoredAnswers(teacher, _wording(models, Role.TEACHER))
-            drafts = list(
-                draft_round(
-                    [entry for entry, answer in zip(plan, questions, strict=True) if answer],
-                    settings.questions,
-                    ask=asked.ask,
-                    instructions=settings.prompt.instructions,
-                    structured=form.structured,
-                )
-            )
-            missing = Counter(draft.chunk.chunk_id for draft in drafts if draft.question and not draft.answer_call)
-            complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
-            ranks = stored_ranks(complete, chunks, settings, encoder)
-            outcomes = sampled_outcomes(complete, chunks, settings, form=form, ranks=ranks, judge=judge)
-            prediction = _Prediction.of(models, chunks, settings, form, asked=outcomes)
-            retrieved = RetrievedShare(is_gate=bool(settings.questions.retrieval_top_k))
-            if ranks and prediction.outcomes:
-                compared = set(islice(outcomes, PREDICTED_CHUNKS))
-                some = [draft for draft in complete if draft.chunk.chunk_id in compared]
-                before = sampled_outcomes(some, chunks, settings, form=form, ranks=None, judge=judge)
-                retrieved = RetrievedShare.of(before, outcomes)
-        replies = [answer for answer in questions if answer]
-        return cls(
-            form=form,
-            question_requests=[request for request, answer in zip(requests, questions, strict=True) if not answer],
-            answer_requests=asked.missing,
-            new_chunks=[entry for entry, answer in zip(plan, questions, strict=True) if not answer],
-            outcomes=outcomes,
-            unanswered=dict(missing),
-            told=[draft.question for draft in drafts if draft.question],
-            questions=replies,
-            answers=[answer for _, answer in asked.stored[len(replies) :]],
-            written=_written_tokens(complete),
-            retrieved=retrieved,
-            prediction=prediction,
-            input_ratio=asked.input_ratio,
-            cached_share=asked.cached_share,
-        )
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the lengths of questions and answers are known."""
-        return min(len(self.questions), len(self.answers)) >= MIN_SAMPLE
-
-    @property
-    def written_length(self) -> "_Length":
-        """The length of an answer as it stands in a row."""
-        return _Length.of([*self.written, *self.prediction.answers]) or _Length(*LANGUAGE_MODEL.answer_tokens)
-
-
-@dataclass(frozen=True)
-class _Prediction:
-    """What the embedded teacher will ask and answer, computed by its rules; empty for another teacher."""
-
-    outcomes: Mapping[str, Outcome] = field(default_factory=dict)  # by chunk, before retrieval
-    questions: Sequence[int] = ()  # tokens of the replies with questions
-    answers: Sequence[int] = ()  # tokens of the answers
-    answer_requests: Sequence[Request] = ()
-    asked: Sequence[str] = ()  # questions
-
-    @classmethod
-    def of(
-        cls,
-        models: ModelClients,
-        chunks: Sequence[Chunk],
-        settings: DomainSettings,
-        form: PairForm,
-        *,
-        asked: Collection[str],
-    ) -> "_Prediction":
-        """Predict what is asked about chunks that were not `asked` about, an even sample of them."""
-        if not models.endpoints[Role.TEACHER].is_embedded_model or form.structured:
-            return cls()
-        most = len(chunks) * settings.questions.questions_per_chunk
-        plan = plan_questions(chunks, settings.questions, most, 0)
-        plan = [(chunk, count) for chunk, count in plan if chunk.chunk_id not in asked][:PREDICTED_CHUNKS]
-        rules = _RuleAnswers(embedded_provider(models.project).teacher_rules)
-        drafts = list(draft_round(plan, settings.questions, ask=rules.ask, instructions=settings.prompt.instructions))
-        return cls(
-            outcomes=sampled_outcomes(drafts, chunks, settings, form=form, ranks=None, judge=None),
-            questions=rules.tokens[: len(plan)],
-            answers=rules.tokens[len(plan) :],
-            answer_requests=rules.requests[len(plan) :],
-            asked=[draft.question for draft in drafts if draft.question],
-        )
-
-
-class _RuleAnswers:
-    """The embedded teacher's rules, for those who ask a model; notes what was asked and how long the replies are."""
-
-    def __init__(self, rules: Callable[[str], str | None]) -> None:
-        self._rules = rules
-        self.requests: list[Request] = []
-        self.tokens: list[int] = []
-
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        for request in requests:
-            text = self._rules(request.body["messages"][-1]["content"]) or ""
-            self.requests.append(request)
-            self.tokens.append(_count_tokens(text))
-            yield replace(not_asked(), text=text, status="ok", detail="")
-
-
-class _StoredAnswers:
-    """Answers from the store instead of a model, for those who ask one; notes what isn't there."""
-
-    def __init__(self, teacher: Caller, as_sent: Callable[[Request], Request]) -> None:
-        self._teacher, self._as_sent = teacher, as_sent
-        self.missing: list[Request] = []
-        self.stored: list[tuple[Request, Answer]] = []
-
-    def ask(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        requests = list(requests)
-        for request, answer in zip(requests, self._teacher.stored(requests), strict=True):
-            if answer:
-                self.stored.append((request, answer))
-            else:
-                self.missing.append(request)
-            yield answer or not_asked()
-
-    @property
-    def input_ratio(self) -> float:
-        if len(self.stored) < MIN_SAMPLE:
-            return 1.0
-        return sum(answer.usage.input_tokens for _, answer in self.stored) / sum(
-            _request_tokens(self._as_sent(request)) for request, _ in self.stored
-        )
-
-    @property
-    def cached_share(self) -> float:
-        usages = [answer.usage for _, answer in self.stored]
-        return sum(usage.cached_tokens for usage in usages) / max(sum(usage.input_tokens for usage in usages), 1)
-
-
 def _estimate_embeddings(models: ModelClients, chunks: Sequence[Chunk]) -> CallEstimate:
     with models.caller(Role.EMBEDDING) as encoder:
         stored = encoder.has_embeddings([chunk.passage for chunk in chunks])
         new = [chunk.passage for chunk, is_stored in zip(chunks, stored, strict=True) if not is_stored]
         calls = encoder.embedding_calls(new)
-    made = _estimate(models, "chunk_embeddings", Role.EMBEDDING, [(calls, Usage(sum(map(_count_tokens, new))))])
+    made = estimate_of_ways(models, "chunk_embeddings", Role.EMBEDDING, [(calls, Usage(sum(map(count_tokens, new))))])
     return replace(made, stored=sum(stored))
 
 
 def _estimate_pairs(
-    models: ModelClients, settings: DomainSettings, sample: _TeacherSample, pairs: ExpectedPairs
+    models: ModelClients, settings: DomainSettings, sample: TeacherSample, pairs: ExpectedPairs
 ) -> Iterator[CallEstimate]:
     answer_of = structured_answer_request if sample.form.structured else teacher_answer_request
     instructions = settings.prompt.instructions
-    as_sent = _wording(models, Role.TEACHER)
-    to_ask = sum(_request_tokens(as_sent(request)) for request in sample.question_requests)
-    known = sum(_request_tokens(as_sent(request)) for request in sample.answer_requests)
+    as_sent = wording(models, Role.TEACHER)
+    to_ask = sum(request_tokens(as_sent(request)) for request in sample.question_requests)
+    known = sum(request_tokens(as_sent(request)) for request in sample.answer_requests)
     prediction = sample.prediction
     per_answer = _mean(
-        _request_tokens(as_sent(request))
+        request_tokens(as_sent(request))
         for request in prediction.answer_requests
         or (answer_of(TYPICAL_QUESTION, chunk, settings.questions, instructions) for chunk, _ in sample.new_chunks)
     )
-    per_question_call = _Length.of(prediction.questions or _output_tokens(sample.questions)) or _Length(
+    per_question_call = Length.of(prediction.questions or output_tokens(sample.questions)) or Length(
         *(share * ASSUMED_QUESTION_TOKENS * _mean(count for _, count in sample.new_chunks) for share in (0.6, 1.2))
     )
-    per_reply = _Length.of(prediction.answers or _output_tokens(sample.answers)) or _Length(
-        *LANGUAGE_MODEL.answer_tokens
-    )
+    per_reply = Length.of(prediction.answers or output_tokens(sample.answers)) or Length(*LANGUAGE_MODEL.answer_tokens)
     written = sample.written_length
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
@@ -368,7 +145,7 @@ def _estimate_pairs(
         return calls, Usage(round(tokens), round(tokens * sample.cached_share), round(output))
 
     seconds = median(answer.latency_s for answer in [*sample.questions, *sample.answers]) if sample.questions else None
-    made = _estimate(
+    made = estimate_of_ways(
         models, "qa_pairs", Role.TEACHER, map(usage, pairs.scenarios), seconds=seconds, widest=_widest(pairs)
     )
     assumed = (
@@ -379,10 +156,10 @@ def _estimate_pairs(
     if settings.questions.retrieval_top_k:
         yield _estimate_question_embeddings(models, sample, pairs)
     if Role.JUDGE in models.endpoints:
-        prompt = _request_tokens(judge_request(TYPICAL_QUESTION, "", "")) + _mean(
+        prompt = request_tokens(judge_request(TYPICAL_QUESTION, "", "")) + _mean(
             chunk.tokens for chunk, _ in sample.new_chunks
         )
-        verdict = _Length(*ASSUMED_VERDICT_TOKENS)
+        verdict = Length(*ASSUMED_VERDICT_TOKENS)
         judged = [
             (
                 scenario.new_accepted,
@@ -394,18 +171,18 @@ def _estimate_pairs(
             )
             for scenario in pairs.scenarios
         ]
-        verdicts = _estimate(models, "qa_pairs", Role.JUDGE, judged, widest=_widest(pairs))
+        verdicts = estimate_of_ways(models, "qa_pairs", Role.JUDGE, judged, widest=_widest(pairs))
         yield replace(verdicts, assumed=("accepted pairs", "length of verdicts"))
 
 
-def _estimate_question_embeddings(models: ModelClients, sample: _TeacherSample, pairs: ExpectedPairs) -> CallEstimate:
+def _estimate_question_embeddings(models: ModelClients, sample: TeacherSample, pairs: ExpectedPairs) -> CallEstimate:
     """Estimate the vectors of questions: those that are known, and those to come."""
     questions = sample.prediction.asked or sample.told
-    length = _Length.of(list(map(_count_tokens, questions))) or _Length(*ASSUMED_QUESTION_LENGTHS)
+    length = Length.of(list(map(count_tokens, questions))) or Length(*ASSUMED_QUESTION_LENGTHS)
     with models.caller(Role.EMBEDDING) as encoder:
         stored = encoder.has_embeddings(sample.told)
         known = [question for question, is_stored in zip(sample.told, stored, strict=True) if not is_stored]
-        tokens = sum(map(_count_tokens, known))
+        tokens = sum(map(count_tokens, known))
         coming = {scenario: scenario.new_questions - len(sample.answer_requests) for scenario in pairs.scenarios}
         ways = [
             (
@@ -414,7 +191,7 @@ def _estimate_question_embeddings(models: ModelClients, sample: _TeacherSample, 
             )
             for scenario, count in coming.items()
         ]
-    return _estimate(models, "qa_pairs", Role.EMBEDDING, ways, widest=_widest(pairs))
+    return estimate_of_ways(models, "qa_pairs", Role.EMBEDDING, ways, widest=_widest(pairs))
 
 
 def _estimate_golden_embeddings(models: ModelClients, questions: Sequence[str], asset: str) -> CallEstimate:
@@ -423,7 +200,7 @@ def _estimate_golden_embeddings(models: ModelClients, questions: Sequence[str], 
         stored = encoder.has_embeddings(questions)
         new = [question for question, is_stored in zip(questions, stored, strict=True) if not is_stored]
         calls = encoder.embedding_calls(new)
-    return _estimate(models, asset, Role.EMBEDDING, [(calls, Usage(sum(map(_count_tokens, new))))])
+    return estimate_of_ways(models, asset, Role.EMBEDDING, [(calls, Usage(sum(map(count_tokens, new))))])
 
 
 @dataclass(frozen=True)
@@ -438,7 +215,7 @@ class _Prompt:
     def of(
         cls,
         settings: DomainSettings,
-        count: Callable[[str], int] = _count_tokens,
+        count: Callable[[str], int] = count_tokens,
         *,
         as_sent: Callable[[Request], Request] = lambda request: request,
     ) -> "_Prompt":
@@ -454,7 +231,7 @@ class _Prompt:
                 instructions,
                 has_examples=student.examples == "always",
             )
-            return _request_tokens(as_sent(request), count)
+            return request_tokens(as_sent(request), count)
 
         one, two = (measured(documents, settings.prompt.instructions) for documents in (1, 2))
         around = two - one - count(SHORT_DOCUMENT)
@@ -473,7 +250,7 @@ class _Rows:
         models: ModelClients,
         settings: DomainSettings,
         chunks: Sequence[Chunk],
-        sample: _TeacherSample,
+        sample: TeacherSample,
         pairs: ExpectedPairs,
     ) -> None:
         self.models, self.settings = models, settings
@@ -486,9 +263,9 @@ class _Rows:
         self.trained_passage = _mean(chunk.tokens for chunk in chunks if chunk.chunk_id not in pairs.golden)
 
     @property
-    def evaluated(self) -> "_Length":
+    def evaluated(self) -> "Length":
         """The length of an answer of baseline or student."""
-        return _Length(self.answer.low * ASSUMED_ANSWER_SHARE[0], self.answer.high * ASSUMED_ANSWER_SHARE[1])
+        return Length(self.answer.low * ASSUMED_ANSWER_SHARE[0], self.answer.high * ASSUMED_ANSWER_SHARE[1])
 
     def passages(self, documents: int) -> int:
         """Return how many documents a prompt has: no more than there are chunks."""
@@ -520,7 +297,7 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
     if epochs and epochs[0] < epochs[1] and min(passes):  # two causes that have nothing to do with each other
         of_rows = math.log(min(max(passes) / min(passes), widest))
         widest = math.exp(math.hypot(of_rows, math.log(epochs[1] / epochs[0])))
-    made = _estimate(
+    made = estimate_of_ways(
         models,
         "finetuned_model",
         Role.STUDENT,
@@ -533,9 +310,9 @@ def _estimate_training(rows: _Rows) -> CallEstimate:
 
 
 def _estimate_smoke_test(models: ModelClients, settings: DomainSettings) -> CallEstimate:
-    request = _wording(models, Role.STUDENT)(smoke_request(settings.student, 1, settings.prompt.instructions))
-    ways = [(1, Usage(_request_tokens(request), 0, tokens)) for tokens in SMOKE_ANSWER_TOKENS]
-    return _estimate(models, "deployment", Role.STUDENT, ways)
+    request = wording(models, Role.STUDENT)(smoke_request(settings.student, 1, settings.prompt.instructions))
+    ways = [(1, Usage(request_tokens(request), 0, tokens)) for tokens in SMOKE_ANSWER_TOKENS]
+    return estimate_of_ways(models, "deployment", Role.STUDENT, ways)
 
 
 def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: int) -> CallEstimate:
@@ -546,7 +323,7 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
     settings, evaluation = rows.settings, rows.settings.evaluation
     distractors, top_k = settings.dataset.distractors, evaluation.top_k
     shown = {"main": 1 + distractors, "retrieved": top_k, "distractors_only": distractors, "closed_book": 0}
-    prompt = _Prompt.of(settings, as_sent=_wording(rows.models, role))
+    prompt = _Prompt.of(settings, as_sent=wording(rows.models, role))
     varied = {(count, kind) for _, count, kind in robustness_arms(settings.dataset)}
     varied -= {(distractors, settings.dataset.distractor_kind)}  # is the main arm, and stored with it
     # from memory there is nothing to quote; and a student may have learned to abstain where no document answers
@@ -567,7 +344,9 @@ def _estimate_evaluation(rows: _Rows, role: Role, known: int, only_retrieved: in
         short = ABSTENTION_TOKENS + (length - ABSTENTION_TOKENS) * scenario.tokens
         return calls, Usage(round(tokens), 0, round((calls - briefly) * length + briefly * short))
 
-    made = _estimate(rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios), widest=rows.widest)
+    made = estimate_of_ways(
+        rows.models, f"{role.value.lower()}_answers", role, map(usage, rows.scenarios), widest=rows.widest
+    )
     return replace(made, assumed=(*rows.assumed, "length of answers"))
 
 
@@ -593,7 +372,7 @@ def _estimate_known_evaluation(rows: _Rows, role: Role, domain: str, fresh: Coll
         models,
         role,
         missing,
-        seen=_Length.of(_output_tokens(answer for answer in answers if answer)),
+        seen=Length.of(output_tokens(answer for answer in answers if answer)),
         otherwise=rows.evaluated,
         widest=rows.widest,
     )
@@ -629,8 +408,8 @@ def estimate_student_answers(
         models,
         Role.STUDENT,
         requests,
-        seen=_Length.of(lengths),
-        otherwise=_Length(*LANGUAGE_MODEL.answer_tokens),
+        seen=Length.of(lengths),
+        otherwise=Length(*LANGUAGE_MODEL.answer_tokens),
         cost=partial(price.of, batched=endpoint.batch),
     )
     return replace(made, model=model, stored=stored)
@@ -641,8 +420,8 @@ def _estimate_prompts(
     role: Role,
     requests: Sequence[Request],
     *,
-    seen: "_Length | None",
-    otherwise: "_Length",
+    seen: "Length | None",
+    otherwise: "Length",
     cost: Callable[[Usage], float | None] | None = None,
     widest: float = MAX_WIDTH,
 ) -> CallEstimate:
@@ -650,10 +429,10 @@ def _estimate_prompts(
 
     Their length is the one `seen` of other answers, `otherwise` an assumed one.
     """
-    as_sent, length = _wording(models, role), seen or otherwise
-    tokens = sum(_request_tokens(as_sent(request)) for request in requests)
+    as_sent, length = wording(models, role), seen or otherwise
+    tokens = sum(request_tokens(as_sent(request)) for request in requests)
     ways = [(len(requests), Usage(tokens, 0, round(len(requests) * length.at(place)))) for place in (0.0, 0.5, 1.0)]
-    made = _estimate(models, f"{role.value.lower()}_answers", role, ways, cost=cost, widest=widest)
+    made = estimate_of_ways(models, f"{role.value.lower()}_answers", role, ways, cost=cost, widest=widest)
     return replace(made, assumed=() if seen or not requests else ("length of answers",))
 
 
@@ -662,48 +441,20 @@ def _estimate_judging(rows: _Rows, known: int) -> CallEstimate:
     settings = rows.settings.judging
     documents = (1 + rows.settings.dataset.distractors) * rows.passage * ("groundedness" in settings.metrics)
     instructions = sum(
-        _count_tokens(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
+        count_tokens(read_prompt("raft_assets.evaluation", metric).instructions) for metric in settings.metrics
     )
-    verdict = _Length(*ASSUMED_VERDICT_TOKENS)
+    verdict = Length(*ASSUMED_VERDICT_TOKENS)
 
     def usage(scenario: Scenario) -> tuple[float, Usage]:
         questions = min(scenario.evaluated + known, settings.max_questions)
         rated = 2 * (questions + min(questions, settings.repeated_questions))
-        answer = rows.answer.at(scenario.tokens) + _count_tokens(TYPICAL_QUESTION) + 2 * TOKENS_PER_MESSAGE
+        answer = rows.answer.at(scenario.tokens) + count_tokens(TYPICAL_QUESTION) + 2 * TOKENS_PER_MESSAGE
         calls = rated * len(settings.metrics)
         tokens = rated * (instructions + documents + len(settings.metrics) * answer)
         return calls, Usage(round(tokens), 0, round(calls * verdict.at(scenario.tokens)))
 
-    made = _estimate(rows.models, "judged_answers", Role.JUDGE, map(usage, rows.scenarios), widest=rows.widest)
+    made = estimate_of_ways(rows.models, "judged_answers", Role.JUDGE, map(usage, rows.scenarios), widest=rows.widest)
     return replace(made, assumed=(*rows.assumed, "length of verdicts"))
-
-
-@dataclass(frozen=True)
-class _Length:
-    """The mean length of answers in tokens: at least and at most."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, lengths: Sequence[int]) -> "_Length | None":
-        """Return the mean of a sample with its error (two standard errors); None for too small a sample."""
-        if len(lengths) < MIN_SAMPLE:
-            return None
-        mean, error = fmean(lengths), 2 * stdev(lengths) / math.sqrt(len(lengths))
-        return cls(max(mean - error, 0.0), mean + error)
-
-    def at(self, place: float) -> float:
-        """Return the length at a place in the range, from 0 to 1."""
-        return self.low + (self.high - self.low) * place
-
-
-def _output_tokens(answers: Iterable[Answer]) -> list[int]:
-    return [answer.usage.output_tokens for answer in answers if answer.status == "ok"]
-
-
-def _written_tokens(drafts: Iterable[Draft]) -> list[int]:
-    return [_count_tokens(draft.answer) for draft in drafts if draft.question and draft.call_status == "ok"]
 
 
 def _widest(pairs: ExpectedPairs) -> float:
@@ -711,88 +462,10 @@ def _widest(pairs: ExpectedPairs) -> float:
     return MAX_WIDTH_PREVIEWED if pairs.sampled >= PREVIEWED_CHUNKS else MAX_WIDTH
 
 
-def _estimate(
-    models: ModelClients,
-    asset: str,
-    role: Role,
-    ways: Iterable[tuple[float, Usage]],
-    *,
-    seconds: float | None = None,
-    cost: Callable[[Usage], float | None] | None = None,
-    widest: float = MAX_WIDTH,
-) -> CallEstimate:
-    """Return an estimate from the ways in which a run may go.
-
-    `cost`: of tokens, by default as calls. `widest`: the most to the least that is shown.
-    """
-    endpoint = models.endpoints[role]
-    price = models.prices.of(endpoint)
-    price_of = cost or partial(price.of, batched=endpoint.batch and role is not Role.EMBEDDING)
-    weighed = [(_weight(price_of(usage), usage), calls, usage) for calls, usage in ways]
-    weighed.sort(key=lambda way: way[0])
-    middle = weighed[len(weighed) // 2]
-    least, most = weighed[0][0], weighed[-1][0]
-    span = most / least * (1 + PADDING) / (1 - PADDING) if least else 1.0
-    if span > widest**2:  # a narrow range would hide how little is known
-        widest = max(widest, min(span, MAX_WIDTH))
-    if span > widest:
-        centre = math.exp(fmean(math.log(weight) for weight, _, _ in weighed))
-        reach = math.sqrt(widest * (1 - PADDING) / (1 + PADDING))
-        least, most = centre / reach, centre * reach
-        middle = min(weighed, key=lambda way: abs(math.log(way[0] / centre)))
-
-    def amount(weight: float, share: float) -> Amount:
-        """Return the nearest way, scaled to the weight."""
-        nearest = min(weighed, key=lambda way: abs(way[0] - weight))
-        scale = weight / nearest[0] if nearest[0] else 0.0
-        usage = _scaled(nearest[2], scale * share)
-        return Amount(round(nearest[1] * (scale if nearest[1] > 1 else 1)), usage, price_of(usage))
-
-    _, calls, usage = middle
-    at_once = min(CALLS_AT_ONCE, endpoint.limits.max_concurrency)
-    return CallEstimate(
-        asset,
-        role,
-        endpoint.model,
-        round(calls),
-        0,
-        usage,
-        price_of(usage),
-        None if seconds is None else calls * seconds / at_once,
-        low=amount(least, 1 - PADDING),
-        high=amount(most, 1 + PADDING),
-    )
-
-
-def _weight(dollars: float | None, usage: Usage) -> float:
-    """Return what ways are compared by: money, or tokens where their price is unknown or nothing."""
-    return dollars or float(usage.input_tokens + usage.output_tokens)
-
-
-def _scaled(usage: Usage, factor: float) -> Usage:
-    return Usage(
-        round(usage.input_tokens * factor), round(usage.cached_tokens * factor), round(usage.output_tokens * factor)
-    )
-
-
-def _request_tokens(request: Request, count: Callable[[str], int] = _count_tokens) -> int:
-    if request.kind == COMPLETION:
-        return count(request.body["prompt"])
-    return sum(count(message["content"]) + TOKENS_PER_MESSAGE for message in request.body["messages"])
-
-
-def _wording(models: ModelClients, role: Role) -> Callable[[Request], Request]:
-    """Return what becomes of a request on its way to the role's model, as far as that is known: one text for some."""
-    endpoint = models.endpoints[role]
-    known = Capabilities.of(records_of(models.project), endpoint, endpoint.model)
-    takes_chat = known.substitutes.get(CHAT) != COMPLETION
-    return lambda request: to_completion(request) if request.kind == CHAT and not takes_chat else request
-
-
 def _tokenizer_ratio(chunks: Sequence[Chunk], count: Callable[[str], int]) -> float:
     """Return the student's tokens of some passages to those counted here."""
     passages = [chunk.passage for chunk in chunks[:: max(len(chunks) // SAMPLED_PASSAGES, 1)]]
-    return sum(map(count, passages)) / max(sum(map(_count_tokens, passages)), 1)
+    return sum(map(count, passages)) / max(sum(map(count_tokens, passages)), 1)
 
 
 def _mean(numbers: Iterable[float]) -> float:

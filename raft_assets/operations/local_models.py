@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import dotenv
 import httpx2
@@ -15,9 +16,25 @@ import psutil
 
 from raft_assets.core.addresses import SERVE_PORT
 from raft_assets.core.errors import SettingsError
-from raft_assets.local.provider import CONVERTER_VARIABLE, PYTHON_VARIABLE, WORKER_VARIABLE, LocalProvider
+from raft_assets.local.provider import (
+    CONVERTER_VARIABLE,
+    MAX_LORA_RANK,
+    PYTHON_VARIABLE,
+    WORKER_VARIABLE,
+    LocalProvider,
+    LoraLayers,
+    Quantisation,
+    TrainingSettings,
+)
 from raft_assets.operations.shared_server import SharedServer
-from raft_assets.settings.environment import LOCAL_MODEL_VARIABLE, LOCAL_SERVED_VARIABLE, SERVE_KEY_VARIABLE
+from raft_assets.settings.environment import (
+    LOCAL_MODEL_VARIABLE,
+    LOCAL_SERVED_VARIABLE,
+    SERVE_KEY_VARIABLE,
+    Environment,
+    read_choice,
+    read_int,
+)
 from raft_assets.settings.project import Project
 
 ADDRESS = f"http://127.0.0.1:{SERVE_PORT}/v1"
@@ -34,6 +51,19 @@ def local_provider(project: Project) -> LocalProvider:
         python=project.environment.get(PYTHON_VARIABLE),
         worker=project.environment.get(WORKER_VARIABLE),
         converter=project.environment.get(CONVERTER_VARIABLE),
+        training=_training_settings(project.environment),
+    )
+
+
+def _training_settings(environment: Environment) -> TrainingSettings:
+    rank = read_int(environment, "RAFT_LORA_RANK", default=TrainingSettings.rank, low=1, high=MAX_LORA_RANK)
+    return TrainingSettings(
+        rank=rank,
+        alpha=read_int(environment, "RAFT_LORA_ALPHA", default=2 * rank, low=1, high=1024),
+        layers=read_choice(environment, "RAFT_LORA_LAYERS", get_args(LoraLayers), default=TrainingSettings.layers),
+        quantisation=read_choice(
+            environment, "RAFT_LORA_QUANTISATION", get_args(Quantisation), default=TrainingSettings.quantisation
+        ),
     )
 
 

@@ -12,9 +12,10 @@ from raft_assets.core.errors import DataError
 from raft_assets.evaluation.verdict import MIN_CLUSTERS
 from raft_assets.evaluation.wording import count_noun
 from raft_assets.operations.corpus import read_corpus
-from raft_assets.operations.estimate import CALLS_AT_ONCE, Amount, CallEstimate, estimate_calls
+from raft_assets.operations.estimate import estimate_calls
 from raft_assets.operations.golden_coverage import GoldenCoverage, coverage_of_questions
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.ranges import CALLS_AT_ONCE, Amount, CallEstimate
 from raft_assets.settings.domains import domain_folder
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.storage.call_store import SqliteCallStore, open_call_store

@@ -18,10 +18,11 @@ from raft_assets.evaluation.arms import EvaluationItem, to_model_answer
 from raft_assets.evaluation.evaluate import evaluate_student
 from raft_assets.llm.keys import canonical
 from raft_assets.llm.requests import Origin, Progress, Request, UsageStats
-from raft_assets.operations.estimate import CallEstimate, estimate_student_answers
+from raft_assets.operations.estimate import estimate_student_answers
 from raft_assets.operations.evaluation import AskedDocuments, hash_questions, item_requests, question_origins
 from raft_assets.operations.languages import check_languages_in_lake
 from raft_assets.operations.model_clients import ModelClients
+from raft_assets.operations.ranges import CallEstimate
 from raft_assets.operations.student_form import resolve_student_form
 from raft_assets.operations.students import (
     KnownStudent,

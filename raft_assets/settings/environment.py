@@ -6,7 +6,7 @@ Precedence, highest first: environment, `.env`, `.env.state`. No other module re
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from raft_assets.settings.endpoints import (
 )
 
 T = TypeVar("T")
+Choice = TypeVar("Choice", bound=str)
 
 LOCAL_MODEL_VARIABLE = "STUDENT_LOCAL_MODEL"  # an open model that `raft run` serves for itself
 LOCAL_SERVED_VARIABLE = "STUDENT_LOCAL_SERVED"  # of .env.state: where it was served last, as which id, and its name
@@ -275,6 +276,17 @@ def read_int(environment: Environment, name: str, *, default: T, low: int, high:
     if not value.isdigit() or not low <= int(value) <= high:
         raise SettingsError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
     return int(value)
+
+
+def read_choice(environment: Environment, name: str, choices: Sequence[Choice], *, default: Choice) -> Choice:
+    """Return a variable that is one of several words, or the default if it is absent; raises SettingsError."""
+    value = environment.get(name)
+    if value is None:
+        return default
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise SettingsError(f"{name} is {value!r}; it must be one of: {', '.join(choices)}.")
 
 
 def read_dollars(environment: Environment, name: str) -> float | None:

@@ -296,7 +296,13 @@ async def _run_job(
             job=job.id,
         )
     if job.status != "succeeded" or not job.fine_tuned_model:
-        reason = job.error.message if job.error and job.error.message else "the service gives no reason"
+        told = job.error.message if job.error and job.error.message else None
+        if job.status == "cancelled":
+            raise EndpointError(
+                f"Fine-tuning job {job.id} of {order.base_model} was cancelled{f' ({told})' if told else ''}. "
+                "Materialize finetuned_model again to submit another."
+            )
+        reason = told or "the service gives no reason"
         raise EndpointError(
             f"Fine-tuning job {job.id} of {order.base_model} ended as {job.status}: {reason}. "
             f"Fix the cause and materialize finetuned_model again."

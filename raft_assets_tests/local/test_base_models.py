@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.local.base_model import find_base_model
 from raft_assets.local.export import find_adapter, write_gguf, write_modelfile
 from raft_assets.local.interpreter import find_interpreter
+from raft_assets.local.settings import LocalSettings
+from raft_assets.operations.local_models import local_provider
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment
-from raft_assets_tests.local.served import tiny_model
+from raft_assets.settings.project import Project
+from raft_assets_tests.local.served import settings_with_double, tiny_model
 
 
 @pytest.fixture
@@ -104,3 +108,30 @@ def test_a_gguf_is_written_by_the_converter_of_the_named_checkout_alone(tmp_path
 def test_a_model_of_another_machine_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="export it where its server runs"):
         find_adapter(tmp_path, "ft:tiny@0123456789ab:raft-assets::00000000")
+
+
+def test_what_the_environment_says_of_lora_is_a_model_of_its_own(tmp_path: Path) -> None:
+    def served(**variables: str) -> LocalSettings:
+        training = local_provider(Project.load(tmp_path, variables)).training
+        return replace(settings_with_double(tmp_path), training=training)
+
+    usual = served()
+    other = served(RAFT_LORA_RANK="8", RAFT_LORA_LAYERS="upper_half", RAFT_LORA_QUANTISATION="none")
+    assert usual.training.as_order()["lora"] == {"rank": 16, "alpha": 32, "layers": "all"}
+    assert other.training.as_order()["lora"] == {"rank": 8, "alpha": 16, "layers": "upper_half"}
+    assert other.training.as_order()["quantisation"] == "none"
+    assert served(RAFT_LORA_RANK="16", RAFT_LORA_ALPHA="32").model_id == usual.model_id
+    assert len({usual.model_id, other.model_id, served(RAFT_LORA_ALPHA="16").model_id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ways_out"),
+    [
+        ("RAFT_LORA_RANK", "65", "from 1 to 64"),
+        ("RAFT_LORA_LAYERS", "lower_half", "one of: all, upper_half"),
+        ("RAFT_LORA_QUANTISATION", "int8", "one of: auto, none, nf4"),
+    ],
+)
+def test_what_lora_cannot_be_is_told(name: str, value: str, ways_out: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{value}'.*{ways_out}"):
+        local_provider(Project.load(tmp_path, {name: value}))

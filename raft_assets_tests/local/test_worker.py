@@ -11,6 +11,7 @@ from typing import Any
 
 import openai
 import pytest
+import safetensors.numpy
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, render_quoted_answer
@@ -73,6 +74,17 @@ def test_a_result_says_what_determines_the_student(finished: TrainingJob) -> Non
     assert config["base_model_name_or_path"] == "no-system"
     assert student["base_sha256"] == BASE_SHA256  # of whoever ordered the job: nobody hashes the weights again
     assert len(student["template_sha256"]) == 64
+
+
+def test_an_adapter_has_the_rank_and_the_blocks_of_its_order(models: Path, tmp_path: Path) -> None:
+    lora = {"rank": 4, "alpha": 4, "layers": "upper_half"}
+    job = make_job(tmp_path, models, "plain", lora=lora, validation_file=None)
+    assert job.run()["status"] == "succeeded"
+    assert job.result["student"]["lora"] == lora
+    config = json.loads((job.folder / job.result["model"] / "adapter_config.json").read_bytes())
+    assert (config["r"], config["lora_alpha"], config["layers_to_transform"]) == (4, 4, [1])
+    weights = safetensors.numpy.load_file(job.folder / job.result["model"] / "adapter_model.safetensors")
+    assert {re.findall(r"layers\.(\d+)\.", name)[0] for name in weights} == {"1"}
 
 
 def test_a_job_writes_no_pickle(finished: TrainingJob) -> None:

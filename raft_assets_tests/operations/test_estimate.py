@@ -16,15 +16,14 @@ from raft_assets.llm.prompts import answer_request
 from raft_assets.operations.corpus import read_corpus
 from raft_assets.operations.estimate import (
     DATASET,
-    MAX_WIDTH,
     MAX_WIDTH_PREVIEWED,
     PREVIEWED_CHUNKS,
-    CallEstimate,
     estimate_calls,
 )
 from raft_assets.operations.expected_pairs import LANGUAGE_MODEL, RetrievedShare
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.process import records_of
+from raft_assets.operations.ranges import MAX_WIDTH, CallEstimate
 from raft_assets.operations.report import collect_report_data
 from raft_assets.pairs.generation import first_round_plan
 from raft_assets.settings.endpoints import Role

@@ -3,9 +3,9 @@
 import pytest
 
 from raft_assets.llm.requests import Usage
-from raft_assets.operations.estimate import Amount, CallEstimate
 from raft_assets.operations.golden_coverage import GoldenCoverage
 from raft_assets.operations.outlook import Outlook
+from raft_assets.operations.ranges import Amount, CallEstimate
 from raft_assets.settings.endpoints import Role
 
 ENOUGH = GoldenCoverage(questions=44, passages=33, held_out=33, chunks=400)

@@ -127,7 +127,7 @@ def train(
     ("states", "said"),
     [
         (["queued", "failed"], r"ftjob-1 .* ended as failed: row 3 has no assistant"),
-        (["running", "cancelled"], r"ended as cancelled: the service gives no reason"),
+        (["running", "cancelled"], r"ftjob-1 of \S+ was cancelled\. Materialize"),
         (["running", "paused"], r"is paused\. `raft jobs --resume ftjob-1` resumes it"),
         (["running", None], r"ftjob-1 no longer exists at the service"),
         (

@@ -61,7 +61,8 @@ def serve(
     """Serve the embedded provider and the fine-tuned students over the OpenAI API on 127.0.0.1.
 
     With --model it is an open model instead, and what was fine-tuned from it: a folder of safetensors, a GGUF file, or
-    a name in the local cache of the Hugging Face Hub (`raft local pull NAME`). The same server fine-tunes it.
+    a name in the local cache of the Hugging Face Hub (`raft local pull NAME`). The same server fine-tunes it, by the
+    RAFT_LORA_* variables (docs/local.md).
 
     With --simulate you can rehearse a run before paying for it: name it as a role's service in .env, give it a price in
     prices.yaml, and `raft run` meets the latency, rate limits, faults and costs of a hosted service.

@@ -18,8 +18,8 @@ def run_worker(module: str) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded, whatever a configuration names
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal runs are equal, PyTorch's note on randomness
-    # threads that wait for one another spin for about a millisecond and then sleep: sleeping at once halves the speed on
-    # a free machine, and spinning for longer takes the cores from whom they wait for on a busy one
+    # threads that wait for one another spin for about a millisecond and then sleep: sleeping at once costs a third of
+    # the speed on a free machine, and spinning for longer takes the cores from whom they wait for on a busy one
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     folder = Path(__file__).resolve().parent
