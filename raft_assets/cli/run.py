@@ -280,7 +280,7 @@ def _run_domains(
                 busy = [item for item in work if item.process and not item.has_ended]
                 live.update(Group(*[_progress_line(item, console.width) for item in busy]))
                 for item in busy if not console.is_terminal else ():
-                    _print_progress(item, console)
+                    print_progress(item, console)
         except KeyboardInterrupt:
             for item in work:
                 if item.process and not item.has_ended:
@@ -350,7 +350,8 @@ def _handle_event(item: DomainRun, entry: dg.EventLogEntry, console: Console) ->
         item.error = f"{event.step_key}: {failure_message(event.step_failure_data.error)}"
 
 
-def _print_progress(item: DomainRun, console: Console) -> None:
+def print_progress(item: DomainRun, console: Console) -> None:
+    """Print how far a running asset is, where it was not told for a while."""
     now = time.monotonic()
     if item.progress and now - item.told >= PROGRESS_LINE_S:
         item.told = now

@@ -1,19 +1,23 @@
 """The command line for scripts and shells: JSON, exit codes, completion, and what fits into 80 columns."""
 
+import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 from rich.cells import cell_len
+from rich.console import Console
 
 from raft_assets.cli.commands.completion import ASSETS, ROLES
 from raft_assets.cli.main import raft
-from raft_assets.cli.run import fit_progress
+from raft_assets.cli.run import PROGRESS_LINE_S, DomainRun, fit_progress, print_progress
 from raft_assets.defs.staleness import assets_in_order
+from raft_assets.evaluation.wording import format_rate
 from raft_assets.settings.endpoints import Role
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
@@ -169,6 +173,22 @@ def test_a_line_of_progress_fits_into_80_columns_and_keeps_rate_and_time_left(do
     assert cell_len(line) <= 80
     assert "/s, " in line
     assert line.endswith(" left")
+
+
+def test_a_long_asset_is_told_now_and_then_where_there_is_no_terminal() -> None:
+    printed = io.StringIO()
+    item = DomainRun("bats", 15, Path("bats.log"), asset="baseline_answers", told=time.monotonic())
+    for calls, seconds_later in ((3, 0.0), (4, PROGRESS_LINE_S), (5, 0.0)):
+        item.progress, item.told = f"{calls} of 26 calls, 6/min", item.told - seconds_later
+        print_progress(item, Console(file=printed))
+    assert printed.getvalue() == "bats: baseline_answers: 4 of 26 calls, 6/min\n"
+
+
+@pytest.mark.parametrize(
+    ("per_second", "said"), [(1234.4, "1,234/s"), (1, "1/s"), (0.1, "6/min"), (1 / 60, "1/min"), (0.01, "36/h")]
+)
+def test_what_is_slow_is_counted_by_the_minute_or_hour(per_second: float, said: str) -> None:
+    assert format_rate(per_second) == said
 
 
 @pytest.mark.parametrize(
