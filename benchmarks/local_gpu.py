@@ -9,6 +9,7 @@ Without a GPU it does the same with two tiny layers, as far as a CPU can: that i
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -17,14 +18,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+T = TypeVar("T")
 WORKER = Path(__file__).resolve().parents[1] / "raft_assets" / "local" / "worker"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GIB = 1 << 30
@@ -39,6 +42,10 @@ WORDS = [
     for a in ["ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu"]
     for b in ["ra", "ne", "ti", "so", "lu"]
 ]
+
+
+class BrokenStepError(Exception):
+    """A step of the benchmark failed; the others go on."""
 
 
 def text(words: int, seed: int) -> str:
@@ -98,8 +105,10 @@ def train(folder: Path, base: Path, plan: dict[str, Any] | None = None, **order:
     if plan:
         (job / "worker" / "plan.json").write_text(json.dumps(plan))
     started = time.perf_counter()
-    subprocess.run([sys.executable, WORKER / "train.py", job], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, WORKER / "train.py", job], check=False, capture_output=True, text=True)
     seconds = time.perf_counter() - started
+    if done.returncode:
+        raise BrokenStepError("\n".join(done.stderr.splitlines()[-15:]))
     events = [json.loads(line) for line in (job / "worker" / "events.jsonl").read_text().splitlines()]
     for event in events:
         if event["type"] == "message" and event["message"].startswith(("Estimated", "Out of memory")):
@@ -157,6 +166,8 @@ def serve(base: Path, job: Path) -> None:
             break
         except urllib.error.HTTPError:
             time.sleep(0.1)
+        except urllib.error.URLError as error:
+            raise BrokenStepError(f"the engine ended with {engine.wait()}") from error
     print(f"   ready after {time.perf_counter() - started:.1f} s")
     name, path = "student", str(adapter)
     print(f"   adapter loaded in {post(url, 'v1/load_lora_adapter', {'lora_name': name, 'lora_path': path})[0]:.2f} s")
@@ -177,6 +188,16 @@ def serve(base: Path, job: Path) -> None:
     engine.wait()
 
 
+def attempt(name: str, step: Callable[[], T]) -> T | None:
+    """Run a step: one that fails says why and costs none of the others."""
+    print(f"{name}:", flush=True)
+    try:
+        return step()
+    except (BrokenStepError, OSError, ValueError) as error:
+        print(f"   failed: {error}", flush=True)
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="8b" if DEVICE == "cuda" else "tiny")
@@ -186,23 +207,27 @@ def main() -> None:
     parser.add_argument("--cap", type=float, default=22.0, help="GiB, of the run with little memory")
     options = parser.parse_args()
     print(torch.cuda.get_device_name() if DEVICE == "cuda" else "a CPU, which shows nothing but that this runs")
+    if DEVICE == "cuda" and importlib.util.find_spec("bitsandbytes") is None:
+        print("bitsandbytes is not installed: the step in nf4 will be refused")
     print(f"{options.rows} rows of {options.tokens} tokens, {options.epochs} epochs")
     with TemporaryDirectory() as name:
         folder = Path(name)
         base = make_base(folder / "base", options.size)
         write_rows(folder / "rows.jsonl", options.rows, options.tokens)
         chosen = {"n_epochs": options.epochs, "batch_size": 8}
-        print("LoRA:")
-        job = train(folder, base, hyperparameters=chosen)
-        print(f"At most {options.cap} GiB, in nf4:")  # refused on a CPU, with a sentence
-        train(folder, base, hyperparameters=chosen | {"n_epochs": 1}, memory_gib=options.cap, quantisation="nf4")
-        if DEVICE == "cuda":
-            print("More rows at once than fit:")
+        job = attempt("LoRA", lambda: train(folder, base, hyperparameters=chosen))
+        once = chosen | {"n_epochs": 1}
+        attempt(  # refused on a CPU, with a sentence
+            f"At most {options.cap} GiB, in nf4",
+            lambda: train(folder, base, hyperparameters=once, memory_gib=options.cap, quantisation="nf4"),
+        )
+        if job is not None and DEVICE == "cuda":
             plan = json.loads((job / "worker" / "plan.json").read_bytes())
             # a plan that the worker would never make
-            train(folder, base, plan | {"batch_size": 256, "micro_batch": 256, "epochs": 1})
-        print("The engine:")
-        serve(base, job)
+            crowded = plan | {"batch_size": 256, "micro_batch": 256, "epochs": 1}
+            attempt("More rows at once than fit", lambda: train(folder, base, crowded))
+        if job is not None:
+            attempt("The engine (transformers)", lambda: serve(base, job))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What `raft serve --model` and `raft local` do."""
 
+import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 
 from raft_assets.cli.confirming import confirm
 from raft_assets.cli.project import select_domains
+from raft_assets.core.addresses import is_every_address
 from raft_assets.operations.local_models import ENDS_UNUSED, local_provider, shared_server
 from raft_assets.operations.model_clients import ModelClients
 from raft_assets.settings.environment import SERVE_KEY_VARIABLE
@@ -26,18 +28,22 @@ def serve_open_model(
     project = Project.load()
     provider = local_provider(project)
     settings = provider.settings(model, engine, context=context)
+    names = names or ([socket.gethostname()] if is_every_address(host) else [])
     click.echo(f"{settings.model.path} ({settings.model.bytes / 1e9:.1f} GB), engine {settings.engine}")
+
+    key = project.environment.get(SERVE_KEY_VARIABLE) or ""
 
     def tell_address(model_id: str) -> None:
         address = f"http://{names[0] if names else host}:{port}/v1"
         click.echo(f"OpenAI API at {address} (Ctrl-C ends it). In .env:")
         click.echo(f"  STUDENT_OPENAI_BASE_URL={address}\n  STUDENT_OPENAI_DEPLOYMENT={model_id}")
+        if key:
+            click.echo(f"  STUDENT_OPENAI_API_KEY=<the value of {SERVE_KEY_VARIABLE}>")
 
     if project.environment.get(ENDS_UNUSED):
         shared = shared_server(project)
         shared.own()
         threading.Thread(target=shared.end_unused, daemon=True).start()
-    key = project.environment.get(SERVE_KEY_VARIABLE) or ""
     provider.serve(settings, host=host, port=port, key=key, names=names, tell=click.echo, on_start=tell_address)
 
 

@@ -20,6 +20,14 @@ def is_loopback(host: str) -> bool:
     return mapped.is_loopback
 
 
+def is_every_address(host: str) -> bool:
+    """Return whether a host means every address of this machine, which is no name that a client could use."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def listen(host: str, port: int, *, who: str) -> socket.socket:
     """Open a socket that listens; `who` is the subject of the SettingsError that is raised where it can't."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

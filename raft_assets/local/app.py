@@ -36,6 +36,7 @@ def create_app(settings: LocalSettings) -> Starlette:
                 folder=folder,
                 adapters=folder / "models",
                 max_model_len=settings.training.max_length,
+                chat_template=settings.chat_template,
             )
         )
     )
@@ -69,7 +70,7 @@ def create_app(settings: LocalSettings) -> Starlette:
 
 def _runner(settings: LocalSettings) -> list[str]:
     """Return the command that brings a job to its end."""
-    order = {"base": str(settings.loaded.path), **settings.training.as_order()}
+    order = {"base": str(settings.loaded.path), "base_name": settings.model.name, **settings.training.as_order()}
     worker = settings.worker or (str(settings.interpreter.python),)
     options = ["--worker", json.dumps(worker), "--base-sha256", settings.base_sha256]
     return [sys.executable, "-m", "raft_assets.local.job_runner", *options, "--order", json.dumps(order)]

@@ -34,7 +34,12 @@ class Door:
     def _refuse(self, path: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
         if _name(host) not in self._names:
-            return _refusal(403, f"This server is not addressed as {host[:80]!r}.", "invalid_host")
+            return _refusal(
+                403,
+                f"This server is not addressed as {host[:80]!r}. Use one of its names, or start it with `--name` and "
+                "that one.",
+                "invalid_host",
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return _refusal(403, "Pages of other origins may not ask this server.", "invalid_origin")

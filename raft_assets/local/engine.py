@@ -1,7 +1,9 @@
 """The engine: the process that answers for a base model and the adapters of our jobs.
 
-Engines speak vLLM's documented HTTP interface, on a port of the loopback interface that is drawn at random, with a key
-that only this process knows: https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html,
+Engines speak vLLM's documented HTTP interface with a key that only this process knows: vLLM on a socket in a folder
+that other users can't enter, because its key doesn't guard what administers it
+(https://docs.vllm.ai/en/stable/usage/security.html), ours on a port of the loopback interface that is drawn at random.
+https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html,
 https://docs.vllm.ai/en/stable/features/lora.html and https://docs.vllm.ai/en/stable/features/sleep_mode.html. What
 belongs here: starting, asking and ending that process. Who may ask when is decided in `machine`.
 """
@@ -13,6 +15,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ import httpx2
 import psutil
 
 from raft_assets.core.atomic import write_text
-from raft_assets.core.errors import EndpointError
+from raft_assets.core.errors import EndpointError, SettingsError
 from raft_assets.local.base_model import BaseModel
 from raft_assets.local.interpreter import EngineKind, WorkerInterpreter, offline_environment
 from raft_assets.local.training_settings import MAX_LORA_RANK
@@ -35,6 +38,10 @@ ANSWER_S = 3600.0  # of one answer; who asked gives up earlier
 LOOK_S = 0.25  # between two looks whether a starting engine answers
 STOP_S = 10.0
 SERVE_SCRIPT = Path(__file__).parent / "worker" / "serve.py"
+TEMPLATE_SCRIPT = Path(__file__).parent / "worker" / "template.py"
+# vLLM keeps memory for one sequence of the model's whole length, which is 16 to 36 GiB for models of 8B and 4B
+MAX_CONTEXT = 16_384
+_WRAPPER = "Engine core initialization failed"  # vLLM's last word, which names no cause
 
 
 class EngineError(EndpointError):
@@ -49,7 +56,8 @@ class EngineRefusedError(EngineError):
 class Launch:
     """Everything that an engine is started with; `model_id` is the name that it answers to.
 
-    `adapters`: the only folder that adapters are loaded from.
+    `adapters`: the only folder that adapters are loaded from; `chat_template`: a file, for vLLM, which renders prompts
+    by itself.
     """
 
     kind: EngineKind
@@ -59,8 +67,9 @@ class Launch:
     folder: Path
     adapters: Path
     max_model_len: int | None = None
+    chat_template: Path | None = None
 
-    def command(self, port: int) -> list[str]:
+    def command(self, address: "Address") -> list[str]:
         """Return the command line; keys are in the environment, where other users don't see them."""
         python, path = str(self.interpreter.python), str(self.model.path)
         if self.kind == "transformers":
@@ -71,8 +80,11 @@ class Launch:
             shown = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", path]
             shown += ["--served-model-name", self.model_id, "--enable-lora", "--max-lora-rank", str(MAX_LORA_RANK)]
             shown += ["--enable-sleep-mode", "--generation-config", "vllm"]
-            shown += ["--max-model-len", str(self.max_model_len)] if self.max_model_len else []
-        return [*shown, "--host", "127.0.0.1", "--port", str(port)]
+            length = self.max_model_len or min(self.model.context_length or MAX_CONTEXT, MAX_CONTEXT)
+            shown += ["--max-model-len", str(length)]
+            if self.chat_template:
+                shown += ["--chat-template", str(self.chat_template), "--chat-template-content-format", "string"]
+        return [*shown, *address.options]
 
     def environment(self, key: str) -> dict[str, str]:
         """Return the variables of the process: no key of another service, no download, no code out of a model."""
@@ -85,6 +97,46 @@ class Launch:
         }
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where an engine listens: on a socket in `folder`, else on `port` of the loopback interface."""
+
+    folder: Path | None = None
+    port: int = 0
+
+    @classmethod
+    def choose(cls, kind: EngineKind) -> "Address":
+        """Return a free address; the folder is a new one of this user's, with a short path, as a socket's must be."""
+        return cls(folder=Path(tempfile.mkdtemp(prefix="raft-"))) if kind == "vllm" else cls(port=_free_port())
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the engine's command line."""
+        return ["--uds", self._socket] if self.folder else ["--host", "127.0.0.1", "--port", str(self.port)]
+
+    @property
+    def url(self) -> str:
+        """What requests name; on a socket it is a name only."""
+        return "http://engine" if self.folder else f"http://127.0.0.1:{self.port}"
+
+    def transport(self) -> httpx2.AsyncHTTPTransport:
+        """Return what requests are sent by: as many at once as come, because the engine has a queue of its own."""
+        return httpx2.AsyncHTTPTransport(
+            uds=self._socket if self.folder else None, limits=httpx2.Limits(max_connections=None)
+        )
+
+    def release(self) -> None:
+        """Remove the socket and its folder."""
+        if self.folder:
+            with suppress(OSError):
+                Path(self._socket).unlink(missing_ok=True)
+                self.folder.rmdir()
+
+    @property
+    def _socket(self) -> str:
+        return str(self.folder / "engine") if self.folder else ""
+
+
 class Engine:
     """One engine of one server; not for several threads."""
 
@@ -92,6 +144,7 @@ class Engine:
         self._launch = launch
         self._process: subprocess.Popen[bytes] | None = None
         self._client: httpx2.AsyncClient | None = None
+        self._address = Address()
         self._loaded, self._loading = set[str](), asyncio.Lock()
         self._record = launch.folder / "engine.json"
         self.log = launch.folder / "engine.log"
@@ -103,16 +156,14 @@ class Engine:
         return self._process is not None and self._process.poll() is None
 
     async def start(self) -> None:
-        """Start the process and wait until it answers; raises EngineError where it ends before it does.
-
-        One that a killed server left behind is ended first: it holds memory that nobody can use.
-        """
+        """Start the process and wait until it answers; raises EngineError where it ends before it does."""
         await self.stop()
-        port, key = _free_port(), secrets.token_urlsafe(32)
-        self._process = await asyncio.to_thread(self._start_process, port, key)
+        self._address, key = Address.choose(self._launch.kind), secrets.token_urlsafe(32)
+        self._process = await asyncio.to_thread(self._start_process, key)
         self._loaded, self.is_asleep = set(), False
         self._client = httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}",
+            base_url=self._address.url,
+            transport=self._address.transport(),
             headers={"authorization": f"Bearer {key}"},
             timeout=httpx2.Timeout(ANSWER_S, connect=10.0),
             trust_env=False,  # no proxy between a server and its own engine
@@ -120,16 +171,19 @@ class Engine:
         while not await self._is_healthy():
             if not self.is_alive:
                 what = f"The engine ({self._launch.kind}) ended before it answered"
-                raise EngineError(f"{what}; its log is {self.log}: {self.last_line}")
+                raise EngineError(f"{what}; its log is {self.log}: {self.reason}")
             await asyncio.sleep(LOOK_S)
 
-    def _start_process(self, port: int, key: str) -> subprocess.Popen[bytes]:
+    async def end_orphan(self) -> None:
+        """End the engine that a killed server left behind: it holds memory that nobody can use."""
+        await asyncio.to_thread(end_orphan, self._record)
+
+    def _start_process(self, key: str) -> subprocess.Popen[bytes]:
         """Start the process and write down which one it is."""
-        end_orphan(self._record)
         self._launch.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                self._launch.command(port),
+                self._launch.command(self._address),
                 env=self._launch.environment(key),
                 stdin=subprocess.PIPE,  # it ends with this process, however that ends
                 stdout=log,
@@ -139,14 +193,20 @@ class Engine:
             )
         with suppress(psutil.NoSuchProcess):
             born = psutil.Process(process.pid).create_time()
-            write_text(self._record, json.dumps({"pid": process.pid, "born": born}))
+            folder = str(self._address.folder) if self._address.folder else None
+            write_text(self._record, json.dumps({"pid": process.pid, "born": born, "folder": folder}))
         return process
 
     @property
-    def last_line(self) -> str:
-        """The last line that it wrote, for a person who looks for the reason."""
+    def reason(self) -> str:
+        """The last line that it wrote, or the error that vLLM ended for, with a way out where one is known."""
         lines = self.log.read_text("utf-8", errors="replace").strip().splitlines() if self.log.is_file() else []
-        return lines[-1][:300] if lines else "nothing was written"
+        if not lines:
+            return "nothing was written"
+        errors = [line for line in lines if "Error: " in line and _WRAPPER not in line]
+        told = errors[-1] if errors and any(_WRAPPER in line for line in lines) else lines[-1]
+        way_out = " Serve it with fewer tokens, such as --context 8192." if "KV cache" in told else ""
+        return told.strip()[:300] + way_out
 
     async def stop(self) -> None:
         """End the process, and whatever it started."""
@@ -157,6 +217,7 @@ class Engine:
             await asyncio.to_thread(_end, self._process)
             self._process = None
             self._record.unlink(missing_ok=True)
+        self._address.release()
 
     async def sleep(self) -> None:
         """Give the accelerator's memory back; raises EngineError."""
@@ -214,21 +275,49 @@ class Engine:
             return False
 
 
+def write_chat_template(model: BaseModel, file: Path, interpreter: WorkerInterpreter) -> None:
+    """Write the template by which the model is trained, for an engine that renders prompts by itself.
+
+    Raises SettingsError where the worker can't read the model.
+    """
+    done = subprocess.run(
+        [interpreter.python, TEMPLATE_SCRIPT, model.path, file],
+        env=offline_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
+        raise SettingsError(f"The chat template of {model.path} can't be read: {last[:500]}")
+
+
 def end_orphan(record: Path) -> None:
-    """End the engine that a record names, if that very process still lives."""
+    """End the engine that a record names, and what it started, also where only that is left of it."""
     try:
         told = json.loads(record.read_text("utf-8"))
-        process = psutil.Process(int(told["pid"]))
-        if abs(process.create_time() - float(told["born"])) < 1:
-            for one in [*process.children(recursive=True), process]:
-                with suppress(psutil.NoSuchProcess):
-                    one.kill()
-            with suppress(psutil.TimeoutExpired):
-                process.wait(STOP_S)
-    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+        pid, born, folder = int(told["pid"]), float(told["born"]), told.get("folder")
+        if psutil.pid_exists(pid) and abs(psutil.Process(pid).create_time() - born) > 1:
+            return  # another process has its number
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return
     finally:
         record.unlink(missing_ok=True)
+    left = [process for process in psutil.process_iter() if _is_of_session(process, pid, born)]
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, STOP_S)
+    Address(Path(folder) if folder else None).release()
+
+
+def _is_of_session(process: psutil.Process, session: int, born: float) -> bool:
+    """Return whether a process belongs to the session that an engine began."""
+    try:
+        return os.getsid(process.pid) == session and process.create_time() > born - 1
+    except (OSError, psutil.Error):
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

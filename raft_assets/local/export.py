@@ -17,7 +17,7 @@ from raft_assets.local.models import adapter_store
 from raft_assets.local.settings import BASE_FILE
 from raft_assets.local.unpacked import loaded_model
 
-MERGE_SCRIPT = Path(__file__).with_name("merge_script.py")
+MERGE_SCRIPT = Path(__file__).parent / "worker" / "merge.py"
 CONVERTER = "convert_hf_to_gguf.py"
 ADAPTER, MERGED, MODELFILE = "adapter", "merged", "Modelfile"
 

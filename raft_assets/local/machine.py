@@ -52,6 +52,7 @@ class Machine:
 
     async def run(self) -> None:
         """Hand the machine to jobs and back to the engine, until cancelled; the engine then ends."""
+        await self._engine.end_orphan()  # before anything else: it may have the memory that a job needs
         try:
             while True:
                 self._noticed.clear()

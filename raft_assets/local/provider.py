@@ -73,13 +73,15 @@ class LocalProvider:
 
         found, interpreter = self.find(model), self.interpreter
         interpreter.check()
+        kind = interpreter.choose_engine(engine)
         return LocalSettings(
             self._folder(found),
             found,
             interpreter,
-            interpreter.choose_engine(engine),
+            kind,
             tuple(shlex.split(self.worker or "")),
             replace(self.training, max_length=context),
+            self._folder(found) / "chat_template.jinja" if kind == "vllm" else None,
         )
 
     def is_served(self, model: str) -> bool:

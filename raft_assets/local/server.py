@@ -11,6 +11,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.core.locks import try_lock
 from raft_assets.local.app import create_app
 from raft_assets.local.door import Door
+from raft_assets.local.engine import write_chat_template
 from raft_assets.local.settings import MIN_KEY_CHARACTERS, LocalSettings
 from raft_assets.local.unpacked import unpack
 
@@ -54,6 +55,8 @@ def serve(
             interpreter=settings.interpreter,
             tell=tell,
         )
+        if settings.chat_template:
+            write_chat_template(settings.loaded, settings.chat_template, settings.interpreter)
         listener = listen(host, port, who="The server")
         app = Door(create_app(settings), names=[*LOCAL_NAMES, _bracketed(host), *names], key=key)
         on_start(settings.model_id)

@@ -21,6 +21,7 @@ class LocalSettings:
     """One server of one base model; `folder` contains files, jobs and adapters, and belongs to one server at a time.
 
     `worker`: a command that runs the worker's script in place of the interpreter, such as in a container.
+    `chat_template`: a file, for an engine that renders prompts by itself.
     """
 
     folder: Path
@@ -29,6 +30,7 @@ class LocalSettings:
     engine: EngineKind
     worker: tuple[str, ...] = ()
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    chat_template: Path | None = None
 
     def write_base(self) -> None:
         """Write down which base model the folder belongs to, for whoever hands its adapters on."""

@@ -23,7 +23,7 @@ WITHOUT_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no sy
 
 
 def main(rows: Path, folder: Path) -> None:
-    """Write models that differ in their templates alone: with a system role, without, with no prefix, with none."""
+    """Write models that differ in their templates alone: with a system role, without, and others."""
     lines = rows.read_text("utf-8").splitlines()
     texts = [message["content"] for line in lines for message in json.loads(line)["messages"]]
     pieces = Tokenizer(models.BPE())
@@ -55,7 +55,18 @@ def main(rows: Path, folder: Path) -> None:
     moving = WITH_SYSTEM.replace(
         "{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_prompt %}<|assistant|> now"
     )
-    for name, template in (("system", WITH_SYSTEM), ("no-system", WITHOUT_SYSTEM), ("moving", moving), ("plain", None)):
+    thinking = WITH_SYSTEM.replace(
+        "{% endif %}",
+        "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{% endif %}",
+    )
+    templates = {
+        "system": WITH_SYSTEM,
+        "no-system": WITHOUT_SYSTEM,
+        "moving": moving,
+        "thinking": thinking,
+        "plain": None,
+    }
+    for name, template in templates.items():
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=pieces, bos_token="<s>", eos_token="</s>", pad_token="<pad>", chat_template=template
         )

@@ -1,6 +1,8 @@
 """The local server over real sockets, with the official client before it and a double of vLLM behind it."""
 
+import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ import psutil
 import pytest
 
 from raft_assets.core.errors import SettingsError
-from raft_assets.local.engine import Launch
-from raft_assets.local.interpreter import EngineKind
+from raft_assets.local.engine import MAX_CONTEXT, Address, Engine, Launch
+from raft_assets.local.interpreter import EngineKind, WorkerInterpreter
 from raft_assets.local.models import adapter_store
 from raft_assets.local.server import serve
 from raft_assets.local.settings import LocalSettings
@@ -128,6 +130,13 @@ def _told(server: Server, job: str) -> None:
             raise
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _answered(server: Server) -> str | None:
     try:
         return server.ask("hello")
@@ -154,7 +163,7 @@ def test_a_killed_server_leaves_no_engine_to_the_next_one(tmp_path: Path) -> Non
         with serving(settings) as next_one:
             next_one.answer("hello")
             assert next_one.engine_pid() != orphan.pid
-            assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+            assert not _lives(orphan)
 
 
 def test_web_pages_of_other_origins_and_other_names_are_kept_out(server: Server) -> None:
@@ -198,7 +207,61 @@ def test_the_models_id_changes_with_its_weights_and_its_template(tmp_path: Path)
 def test_what_a_context_is_limited_to_reaches_the_engine(kind: EngineKind, tmp_path: Path) -> None:
     settings = settings_with_double(tmp_path)
     launch = Launch(kind, settings.interpreter, settings.model, "m", tmp_path, tmp_path, max_model_len=512)
-    assert "512" in launch.command(1)
+    assert "512" in launch.command(Address())
+
+
+def test_vllm_is_started_with_a_context_that_fits_and_the_template_of_training(tmp_path: Path) -> None:
+    long = tiny_model(tmp_path / "long")
+    (long.path / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 262_144}))
+    template = tmp_path / "chat_template.jinja"
+    launch = Launch("vllm", WorkerInterpreter(Path("python")), long, "m", tmp_path, tmp_path, chat_template=template)
+    command = launch.command(Address())
+    assert command[command.index("--max-model-len") + 1] == str(MAX_CONTEXT)
+    assert command[command.index("--chat-template") + 1] == str(template)
+    assert command[command.index("--chat-template-content-format") + 1] == "string"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("starting\nsomething odd", "something odd"),
+        (
+            "(EngineCore pid=7) ValueError: To serve at least one request with the models's max seq len (131072), "
+            "(16.0 GiB KV cache is needed\n"
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+            "ValueError: To serve at least one request.* Serve it with fewer tokens, such as --context 8192",
+        ),
+    ],
+)
+def test_the_cause_for_which_an_engine_ended_is_told_with_a_way_out(log: str, said: str, tmp_path: Path) -> None:
+    settings = settings_with_double(tmp_path)
+    engine = Engine(Launch("vllm", settings.interpreter, settings.model, "m", tmp_path, tmp_path))
+    engine.log.write_text(log)
+    assert re.search(said, engine.reason)
+
+
+def test_nobody_else_reaches_the_engine(server: Server) -> None:
+    server.answer("hello")
+    folder = Path(json.loads((server.settings.folder / "engine.json").read_text())["folder"])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "engine").is_socket()
+    listening = {one.laddr for one in psutil.Process(server.engine_pid()).net_connections("inet")}
+    assert listening == set()
+
+
+def test_an_engine_that_a_killed_server_left_behind_ends_before_the_next_one_trains(tmp_path: Path) -> None:
+    settings = settings_with_double(tmp_path)
+    with serving(settings) as killed:
+        killed.answer("hello")
+        orphan = psutil.Process(killed.engine_pid())
+        os.kill(killed.process.pid, signal.SIGKILL)
+        killed.process.wait()
+        held = HeldJob(settings)
+        with serving(settings) as next_one:
+            assert until(lambda: not _lives(orphan))
+            with pytest.raises(openai.InternalServerError, match=held.id):
+                until(lambda: _told(next_one, held.id))
+            held.end()
 
 
 def test_a_finished_job_is_not_read_again_while_the_machine_looks_for_the_next(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The worker in its own interpreter: a random two-layer Llama, real files, real processes that are killed."""
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +18,13 @@ import safetensors.numpy
 from raft_assets.core.errors import SettingsError
 from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, render_quoted_answer
 from raft_assets.local.base_model import BaseModel
+from raft_assets.local.engine import write_chat_template
 from raft_assets.local.interpreter import WorkerInterpreter
 from raft_assets.local.unpacked import loaded_model, unpack
 from raft_assets.local.worker.answers import Generated, best_step, measure, read_answer
 from raft_assets.local.worker.job import Contract, Order
 from raft_assets.local.worker.plan import Plan, Size, fit_plan
+from raft_assets_tests.harness import REPOSITORY
 from raft_assets_tests.local.worker_process import (
     CONTRACT,
     TRAINING_ROWS,
@@ -36,6 +40,22 @@ from raft_assets_tests.local.worker_process import (
 
 STEPS_PER_EPOCH = 5
 BASE_SHA256 = "5" * 64
+# the allocator's own words, as where others use the memory: in the third step, while two rows are computed at once
+OUT_OF_MEMORY = """
+import torch
+
+looked_up, calls = torch.nn.functional.embedding, 0
+
+def embedding(tokens, *rest, **more):
+    global calls
+    are_two = torch.is_grad_enabled() and len(tokens) > 1
+    calls += are_two
+    if are_two and calls > 4:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+    return looked_up(tokens, *rest, **more)
+
+torch.nn.functional.embedding = embedding
+"""
 CONTEXT = 1000  # tokens, below what the model was made for
 MAY_BE_IN_A_JOB = {".json", ".jsonl", ".log", ".safetensors", ""}  # no pickle, whatever its name
 
@@ -85,6 +105,48 @@ def test_an_adapter_has_the_rank_and_the_blocks_of_its_order(models: Path, tmp_p
     assert (config["r"], config["lora_alpha"], config["layers_to_transform"]) == (4, 4, [1])
     weights = safetensors.numpy.load_file(job.folder / job.result["model"] / "adapter_model.safetensors")
     assert {re.findall(r"layers\.(\d+)\.", name)[0] for name in weights} == {"1"}
+
+
+@pytest.mark.parametrize("name", ["system", "no-system", "thinking", "plain"])
+def test_an_engine_that_renders_prompts_by_itself_renders_those_of_training(
+    name: str, models: Path, tmp_path: Path
+) -> None:
+    template, script = tmp_path / "chat_template.jinja", Path(__file__).with_name("render_prompts.py")
+    write_chat_template(BaseModel(name, models / name), template, WorkerInterpreter(Path(local_python())))
+    done = subprocess.run(
+        [local_python(), script, models / name, template],
+        env=os.environ | {"PYTHONPATH": str(models)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    prompts = json.loads(done.stdout)
+    assert [served for _, served in prompts] == [trained for trained, _ in prompts]
+    assert ("<think></think>" in prompts[0][1]) == (name == "thinking")
+
+
+def test_a_job_that_runs_out_of_memory_goes_on_with_fewer_rows_at_once(models: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job", models, "plain", checkpoint_every_steps=1, validation_file=None)
+    Plan(4, 4, 2, 2e-3, 10.0, False, "none", "float32", "cpu", 1, 1.0, 1.0).save(job.folder / "worker" / "plan.json")
+    (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY, "utf-8")
+    assert job.run(PYTHONPATH=str(tmp_path))["status"] == "succeeded"
+    told = (job.folder / "worker" / "events.jsonl").read_text("utf-8")
+    assert "Out of memory: 1 rows are computed at once instead of 2, with as many a step as before." in told
+    assert "Training goes on at step 2" in told
+    assert [step["step"] for step in job.steps] == list(range(1, 4 * STEPS_PER_EPOCH + 1))
+    assert job.result["student"]["micro_batch"] == 1
+
+
+@pytest.mark.parametrize(("visible", "seen"), [(None, "0"), ("2,3", "2"), ("GPU-7", "GPU-7"), ("", "")])
+def test_a_worker_sees_one_gpu(visible: str | None, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    script = "import os, worker_entry\ntry: worker_entry.run_worker('nothing')\nexcept ImportError: pass\n"
+    shown = f"{script}print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    worker = REPOSITORY / "raft_assets" / "local" / "worker"
+    done = subprocess.run([sys.executable, "-c", shown], cwd=worker, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == seen
 
 
 def test_a_job_writes_no_pickle(finished: TrainingJob) -> None:

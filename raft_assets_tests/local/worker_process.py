@@ -89,14 +89,15 @@ class TrainingJob:
     folder: Path
     worker: Path
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start the worker."""
+        command: list[str | Path] = [local_python(), self.worker / "train.py", self.folder]
         with (self.folder / "worker.log").open("ab") as log:
-            return subprocess.Popen([local_python(), self.worker / "train.py", self.folder], stdout=log, stderr=log)
+            return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | variables)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, **variables: str) -> dict[str, Any]:
         """Work on the job to its end and return its state."""
-        assert self.start().wait(timeout=300) == 0, (self.folder / "worker.log").read_text()[-2000:]
+        assert self.start(**variables).wait(timeout=300) == 0, (self.folder / "worker.log").read_text()[-2000:]
         return self.state
 
     def wait(self, worker: subprocess.Popen[bytes], until: Callable[["TrainingJob"], bool]) -> None:

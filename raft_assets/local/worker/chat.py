@@ -16,6 +16,19 @@ PLAIN_TEMPLATE = (
     "{{ eos_token }}\n\n{% else %}{{ message.content }}\n\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}Answer:\n{% endif %}"
 )
+# what `ChatForm._with_roles` does, before a template that an engine or another program renders by itself
+_ROLES = (
+    "{%- set form = namespace(told=[], kept=[]) -%}{%- for message in messages -%}"
+    "{%- set role = 'system' if message.role == 'developer' else message.role -%}"
+    "{%- if role == 'system' and MERGED -%}{%- set form.told = form.told + [message.content] -%}"
+    "{%- else -%}{%- set form.kept = form.kept + [{'role': role, 'content': message.content}] -%}{%- endif -%}"
+    "{%- endfor -%}{%- if form.told and not form.kept -%}"
+    "{%- set form.kept = [{'role': 'user', 'content': form.told | join('\\n\\n')}] -%}"
+    "{%- elif form.told -%}{%- set first = form.kept[0] -%}"
+    "{%- set said = (form.told + [first.content]) | join('\\n\\n') -%}"
+    "{%- set form.kept = [{'role': first.role, 'content': said}] + form.kept[1:] -%}{%- endif -%}"
+    "{%- set messages = form.kept -%}{%- set enable_thinking = false %}"
+)
 _SYSTEM, _USER = "what the system says", "what the user asks"
 SAME_DIRECTION = 0.98  # cosine; two tokens that were trained are further apart
 ALIKE_TOKENS = 8  # tokens that nothing has ever told apart come in dozens (`<unused17>`), synonyms don't
@@ -39,6 +52,11 @@ class ChatForm:
     def template_sha256(self) -> str:
         """The template's hash."""
         return hashlib.sha256(self.template.encode()).hexdigest()
+
+    @property
+    def template_for_others(self) -> str:
+        """The template for a program that renders it by itself: roles and thinking are as in training."""
+        return _ROLES.replace("MERGED", "false" if self.has_system_role else "true") + self.template
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the text that an answer follows; raises ChatError."""

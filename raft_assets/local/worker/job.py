@@ -82,6 +82,7 @@ class Order:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     memory_gib: float | None = None  # a limit for what the plan may take, below what is free
     contract: Contract | None = None
+    base_name: str | None = None  # by which others find the base; None: the name of its folder or file
     base_sha256: str | None = None  # what whoever ordered the job knows the base model by; None: it is hashed here
 
     @classmethod

@@ -194,7 +194,9 @@ def fit_plan(plan: Plan, order: Order, size: Size, longest: int, *, free: float)
 def _memory_gib(plan: Plan, order: Order, size: Size, longest: int) -> float:
     """Estimate the memory of training: weights, adapter with its optimizer, activations of one micro batch."""
     width = 4 if plan.dtype == "float32" else 2
-    weights = size.parameters * (0.6 if plan.quantisation == "nf4" else width)  # 4 bits, scales, layers left alone
+    weights = float(size.parameters * width)
+    if plan.quantisation == "nf4":  # 4 bits and their scales; the matrices of the vocabulary are left as they are
+        weights = size.vocabulary * width + (size.parameters - size.vocabulary) * 0.53
     trained = size.lora_parameters(order.lora.rank, size.layers) * 16  # float32: itself, gradient, two moments
     one_layer = (12 * size.hidden + 4 * size.intermediate) * width + 4 * (size.hidden * 6 + size.intermediate)
     kept = size.hidden * width * size.layers + one_layer if plan.recompute else one_layer * size.layers

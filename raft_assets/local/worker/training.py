@@ -27,6 +27,8 @@ from .rows import Row, read_rows
 
 log = logging.getLogger(__name__)
 
+# of a CPU; of CUDA and its libraries, such as where another process has most of the card
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 PACKAGES = ("accelerate", "bitsandbytes", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl")
 
 
@@ -158,15 +160,11 @@ def _attempt(files: JobFiles, order: Order, plan: Plan, material: Material) -> i
     checkpoint = newest_checkpoint(files.checkpoints)
     model = material.base.load(dtype=plan.dtype, device=plan.device, quantisation=plan.quantisation)
     end_id = choose_end(material.form, material.training[0].closing, model.get_output_embeddings().weight)
-    if plan.quantisation == "nf4":
-        from peft import prepare_model_for_kbit_training
-
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=plan.recompute)
     trainer = JobTrainer(
         files,
         plan,
         seed=order.seed,
-        model=add_adapter(model, order, base_name=material.base.name),
+        model=add_adapter(model, order, base_name=order.base_name or material.base.name),
         training=as_dataset(material.training, end_id),
         validation=as_dataset(material.validation, end_id) if material.validation else None,
         processing_class=material.form.tokenizer,
@@ -183,11 +181,11 @@ def _attempt(files: JobFiles, order: Order, plan: Plan, material: Material) -> i
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether PyTorch's error says that memory ran out: on a GPU it has a class, on a CPU its words."""
+    """Return whether PyTorch's error says that memory ran out: some have a class, others only words."""
     return (
         type(error).__name__ == "OutOfMemoryError"
         or isinstance(error, MemoryError)
-        or "DefaultCPUAllocator" in str(error)
+        or any(words in str(error) for words in _OUT_OF_MEMORY)
     )
 
 

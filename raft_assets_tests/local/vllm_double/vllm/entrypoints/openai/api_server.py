@@ -22,11 +22,12 @@ JOURNAL = Path("asked.jsonl")  # in the folder where the engine is started
 def parsed() -> argparse.Namespace:
     """The options that vLLM 0.1x documents, as far as they are used."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for name in ("model", "served-model-name", "host", "generation-config"):
+    for name in ("model", "served-model-name", "uds", "generation-config"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("port", "max-lora-rank"):
+    for name in ("max-model-len", "max-lora-rank"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--max-model-len", type=int, default=2048)
+    for name in ("chat-template", "chat-template-content-format"):
+        parser.add_argument(f"--{name}")
     for name in ("enable-lora", "enable-sleep-mode"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser.parse_args()
@@ -116,4 +117,4 @@ if __name__ == "__main__":
             Route("/wake_up", double.wake_up, methods=["POST"]),
         ]
     )
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+    uvicorn.run(app, uds=options.uds, log_level="warning")
