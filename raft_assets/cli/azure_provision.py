@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 import click
-import dotenv
 from rich.table import Table
 
 from raft_assets.cli.output import print_json, table_console
@@ -23,6 +22,7 @@ from raft_assets.provisioning.inventory import AzureResource, idle_costs, list_r
 from raft_assets.provisioning.preflight import check_before_provisioning
 from raft_assets.provisioning.provisioned import SUBSCRIPTION
 from raft_assets.settings.endpoints import Role
+from raft_assets.settings.env_file import read_env_file
 from raft_assets.settings.project import Project
 from raft_assets.student.hosting import poll_until
 
@@ -36,8 +36,7 @@ def export_state(name: str | None, *, check: bool) -> None:
     Raises AzdError and SettingsError where there is nothing to export.
     """
     project, environment = _open(name)
-    own = {name: value for name, value in dotenv.dotenv_values(project.folder / ".env").items() if value}
-    export = plan_export(environment, own)
+    export = plan_export(environment, read_env_file(project.folder / ".env"))
     for sentence in write_export(project.folder, export, environment.name):
         click.echo(sentence)
     for role in export.own:

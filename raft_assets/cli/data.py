@@ -137,6 +137,10 @@ def purge_domain(domain: str, document: str | None, *, students: bool, confirmed
     from raft_assets.operations.purge import open_purge
 
     project, name = Project.load(), normalize(domain.rstrip("/"))
+    if "/" in name:
+        raise click.UsageError(
+            f"{domain!r} is no name of a domain, which is a folder's. For a document: raft purge DOMAIN --document PATH."
+        )
     with (
         open_instance(project) as instance,
         open_purge(DagsterHistory(instance), project, name, document, students=students) as purge,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any, Literal
 
@@ -16,11 +19,14 @@ from rich.text import Text
 from raft_assets.cli.output import table_console
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
+from raft_assets.core.memory import limited_memory
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import QueryLimits, ResultsStore
 
+GRACE_S = 5  # for DuckDB to stop a query by itself, and to say so
+SPARE_GB = 1  # for this process, beside what DuckDB counts
 MAX_ROWS = 100  # in a terminal; --csv and --json give all
 
 
@@ -30,13 +36,14 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
     Raises DataError where DuckDB rejects the query.
     """
     project = Project.load()
+    limits = QueryLimits.of(project.environment)
     store, lake = ResultsStore.of(project), Lake.of(project)
     write = _write_csv if as_csv else _write_json if as_json else _write_table
     try:
         if query is None:
             write(iter([store.columns(lake)]))
             return
-        with store.stream(query, lake, QueryLimits.of(project.environment)) as rows:
+        with _held_to(limits), store.stream(query, lake, limits) as rows:
             batches = chain([rows.schema.empty_table()], (pa.Table.from_batches([batch]) for batch in rows))
             write(batch.to_pandas(integer_object_nulls=True) for batch in batches)
     except duckdb.Error as error:
@@ -48,6 +55,32 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
             f"The query has a value that can't be written here ({_first_line(error)}). Write the column as text: "
             "CAST(name AS VARCHAR)."
         ) from error
+
+
+@contextmanager
+def _held_to(limits: QueryLimits) -> Iterator[None]:
+    """Hold this process to the limits: a single function of DuckDB's asks nobody, however long or large it gets."""
+    timer = threading.Timer(limits.seconds + GRACE_S, _give_up, (limits.seconds,))
+    timer.daemon = True
+    timer.start()
+    try:
+        with limited_memory(limits.memory_gb + SPARE_GB):
+            yield
+    except MemoryError as error:
+        raise DataError(
+            f"The query needs more than {limits.memory_gb} GB of memory. Narrow it, or set RAFT_SQL_MEMORY_GB to more."
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def _give_up(seconds: int) -> None:
+    sys.stderr.write(
+        f"Error: The query took longer than {seconds} s and could not be interrupted. Narrow it, or set "
+        "RAFT_SQL_TIMEOUT_S to more seconds.\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _first_line(error: Exception) -> str:

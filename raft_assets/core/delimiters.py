@@ -33,22 +33,23 @@ _BRACKETED = (
 )
 _DELIMITER = re.compile(
     rf"""
-    <\s*(?P<slash>/?)\s*(?P<tag>document|answer)(?P<attributes>(?:[\s/][^<>]*)?)>
+    <\s*+(?P<slash>/?)\s*+(?P<tag>document|answer)(?P<attributes>(?:[\s/][^>]{{0,200}})?)>
     |\#\#\s*(?P<mark>begin|end)\s*_\s*quote\s*\#\#
     |<[|｜][^\s<>|｜]{{1,60}}[|｜]> | <\s*[|｜]\s*(?:{_BARRED})\s*[|｜]\s*>
     |<｜[^<>|｜]{{1,60}}｜>                                       # DeepSeek's, with blanks of any kind
     |<[|｜](?:{_HALF_BARRED})> | <(?:{_HALF_BARRED})[|｜]>
-    |</?s> | <\s*/?\s*(?:{_ANGLED})\s*>
+    |</?s> | <\s*+/?\s*+(?:{_ANGLED})\s*+>
     |<\[[^\s<>\[\]]{{1,60}}\]>                                    # Seed
-    |<<\s*/?\s*sys\s*>> | \[\s*/?\s*inst\s*\]                     # Llama 2
+    |<<\s*+/?\s*+sys\s*+>> | \[\s*+/?\s*+inst\s*+\]                     # Llama 2
     |\[/?(?-i:{_BRACKETED})\]
     |\[[|｜]\s*(?:system|user|assistant|tool|endofturn)\s*[|｜]\] # Exaone
     |\]~!?\w{{1,9}}[\[\]] | \[e~\[ | \]!p~\[                      # MiniMax
-    |◁\s*/?\s*\w{{1,20}}\s*▷                                      # Kimi
+    |◁\s*+/?\s*+\w{{1,20}}\s*▷                                      # Kimi
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 # what stands for the characters that make a text a delimiter
+_BLANK_CONTROLS = "\t\n\v\f\r"  # the other controls are nothing between two letters
 _HARMLESS = {"<": "‹", ">": "›", "◁": "‹", "▷": "›", "[": "(", "]": ")"}
 # characters without width that Unicode doesn't count as format characters: fillers, joiners, variation selectors
 _WITHOUT_WIDTH = re.compile(
@@ -67,7 +68,7 @@ class _Folding(dict[int, str]):
 
 def _fold(character: str) -> str:
     parts = unicodedata.normalize("NFKC", character)
-    return "".join(part for part in parts if part.isspace() or not _has_no_width(part))
+    return "".join(part for part in parts if part in _BLANK_CONTROLS or not _has_no_width(part))
 
 
 def _has_no_width(character: str) -> bool:

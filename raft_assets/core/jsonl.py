@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from os.path import lexists
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -18,12 +19,14 @@ def read_jsonl(file: Path, model: type[M]) -> Iterator[tuple[int, M]]:
 
     Raises DataError with file, line and field.
     """
-    if not file.is_file():
+    if not lexists(file):
         return
     try:
         lines = file.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"{file} can't be read ({error.strerror}).") from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, _parse_line(line, model, f"{file}, line {number}")

@@ -60,7 +60,7 @@ _QUOTE = re.compile(r"##begin_quote##(.*?)##end_quote##", re.DOTALL)
 _TAGS = (
     re.compile(re.escape(ANSWER_TAG)),
     re.compile(r"<\s*ANSWER\s*>\s*[:：]?", re.IGNORECASE),
-    re.compile(r"^[\W_]*(?:the )?(?:final )?answer(?: is)?[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE),
+    re.compile(r"^(?:[^\w\n]|_)*+(?:the )?(?:final )?answer(?: is)?[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE),
 )
 _CLOSING_TAG = re.compile(r"<\s*/\s*ANSWER\s*>", re.IGNORECASE)
 _WRAPPERS = (("**", "**"), ("`", "`"), ('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("'", "'"))

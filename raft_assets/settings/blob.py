@@ -27,7 +27,7 @@ class BlobLocation:
 def validate_address(name: str, address: str, environment: Environment) -> str:
     """Return the address that a variable holds, under the one scheme that both DuckDB and fsspec use for Azure Blob.
 
-    Raises SettingsError if it contains a credential or names no location.
+    Raises SettingsError if it contains a credential, names no location, or is of a kind that nothing here opens.
     """
     parts = urlsplit(address)
     if "?" in address or "#" in address or parts.password is not None:
@@ -36,6 +36,12 @@ def validate_address(name: str, address: str, environment: Environment) -> str:
             f"{ADDRESS_FORMAT} without them, and a shared access signature into {SAS_VARIABLE}."
         )
     if parse_blob_address(name, address, environment) is None:
+        import fsspec  # type: ignore[import-untyped]  # a tenth of a second, and most commands need none
+
+        try:
+            fsspec.get_filesystem_class(parts.scheme)
+        except (ValueError, ImportError) as error:  # an unknown scheme, or one whose package isn't installed
+            raise SettingsError(f"{name} is {address!r}, which can't be opened: {error}.") from error
         return address
     return f"{SCHEMES[0]}://{address.partition('://')[2]}"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import dotenv
 from pydantic import SecretStr
 
 from raft_assets.core.errors import NotServedYetError, SettingsError
@@ -28,6 +27,7 @@ from raft_assets.settings.endpoints import (
     Role,
     is_openai,
 )
+from raft_assets.settings.env_file import check_names, read_env_file
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
@@ -49,14 +49,19 @@ class Environment:
 
     @classmethod
     def load(cls, project: Path, process: Mapping[str, str] | None = None) -> "Environment":
-        """Read the two files of the project folder; `process` defaults to the process's own variables."""
+        """Read the two files of the project folder; `process` defaults to the process's own variables.
+
+        Raises SettingsError for a file that can't be read, and for a name that is nearly one of this product's.
+        """
         files: dict[str, str] = {}
         for name in (".env.state", ".env"):
-            files |= {key: value for key, value in dotenv.dotenv_values(project / name).items() if value}
+            files |= read_env_file(project / name)
         workspace = project / "config.json"  # as downloaded from Azure ML studio
         if workspace.is_file():
             files |= {f"config.json {key}": str(value) for key, value in _read_json(workspace).items()}
-        return cls(process=dict(os.environ if process is None else process), files=files)
+        variables = dict(os.environ if process is None else process)
+        check_names({**variables, **files})
+        return cls(process=variables, files=files)
 
     def get(self, name: str) -> str | None:
         """Return a variable that names its role or this product; an empty one counts as absent."""

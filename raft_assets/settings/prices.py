@@ -6,6 +6,7 @@ What belongs here: reading entries, and which models they are for. What a call c
 from collections.abc import Iterable
 from datetime import date
 from fnmatch import fnmatchcase
+from os.path import lexists
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,14 @@ class PriceEntry(BaseModel):
 def own_prices(project: Path) -> list[PriceEntry]:
     """Return the entries of a project's `prices.yaml`, if it has one. Raises SettingsError naming entry and field."""
     own = project / PRICES_FILE
-    return parse_prices(own, own.read_text("utf-8")) if own.is_file() else []
+    if not lexists(own):
+        return []
+    try:
+        return parse_prices(own, own.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{own} is not UTF-8 at byte {error.start}: save it as UTF-8.") from error
+    except OSError as error:
+        raise SettingsError(f"{own} can't be read ({error.strerror}).") from error
 
 
 def has_price(entries: Iterable[PriceEntry], service: str, model: str) -> bool:
@@ -67,7 +75,7 @@ def parse_prices(file: object, text: str) -> list[PriceEntry]:
     """Return the entries of a price file; `file` is its name in errors. Raises SettingsError."""
     try:
         content = yaml.safe_load(text) or []
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, list):
         raise SettingsError(f"{file} must hold a list of prices, each with model, source and date.")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ class Project:
         Raises SettingsError naming file, field, value and what is allowed.
         """
         file = self._settings_file(domain)
-        own = _read_yaml(file) if file.is_file() else {}
+        own = _read_yaml(file) if lexists(file) else {}  # a link that leads nowhere would mean other settings
         preset = own.pop("preset", None) or self.selected_presets().get(domain) or self.default_preset
         layers = [(f"presets/{preset}.yaml", self._preset(str(preset))), (f"{domain}/{SETTINGS_FILE}", own)]
         merged: dict[str, Any] = {}
@@ -222,7 +223,7 @@ class Project:
         """
         self._preset(preset)
         file = self._settings_file(domain)
-        if file.is_file() and _read_yaml(file).get("preset", preset) != preset:
+        if lexists(file) and _read_yaml(file).get("preset", preset) != preset:
             raise SettingsError(f"{file} names a preset of its own: change it there, or remove the line.")
         self.replace_presets(self.selected_presets() | {domain: preset})
 
@@ -311,8 +312,10 @@ def _parse_yaml(text: str) -> Any:
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = deepcopy(_parse_yaml(file.read_text("utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as an impossible date
         raise SettingsError(f"{file} is not readable as YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read ({error.strerror}).") from error
     if not isinstance(content or {}, dict):
         raise SettingsError(
             f"{file} must hold names and values (such as `chunks: {{chunk_size: 200}}`), not a "

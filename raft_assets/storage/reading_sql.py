@@ -9,20 +9,25 @@ import duckdb
 
 from raft_assets.core.errors import DataError
 
-REFUSAL = "Only one query that reads is allowed (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, or EXPLAIN of these)."
+REFUSAL = (
+    "Only one query that reads is allowed (SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, or EXPLAIN of these; PIVOT "
+    "with the values IN which it pivots)."
+)
 _SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _EXPLAIN = re.compile(
     rf"{_SPACE}explain\b{_SPACE}(?:\([^()]*\){_SPACE})?(?:analyze\b{_SPACE})?", re.IGNORECASE | re.DOTALL
 )
+_END = re.compile(rf"(?:;{_SPACE})+\Z", re.DOTALL)
 # what a query that reads is made of; a WITH can also hold INSERT, UPDATE, DELETE, and COPY, which writes a file
 _READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 
 
-def check_only_reads(sql: str) -> None:
-    """Raise DataError unless the text is one query, and reads in every part, by DuckDB's own parser.
+def only_reading(sql: str) -> str:
+    """Return the one query of a text, which reads in every part, by DuckDB's own parser.
 
-    Of an EXPLAIN, what it explains must be such a query: EXPLAIN ANALYZE runs it. Raises duckdb.Error for text that
-    can't be parsed.
+    Of an EXPLAIN, what it explains must be such a query: EXPLAIN ANALYZE runs it. What stands behind the query, a
+    semicolon with a comment, is left out. Raises DataError for any other text, and duckdb.Error for one that can't be
+    parsed.
     """
     statements = duckdb.extract_statements(sql)
     if [statement.type for statement in statements] == [duckdb.StatementType.EXPLAIN]:
@@ -32,6 +37,12 @@ def check_only_reads(sql: str) -> None:
         raise DataError(REFUSAL)
     if not _READING_NODES.issuperset(_nodes(_parse(statements[0].query))):
         raise DataError(REFUSAL)
+    alone = _END.sub("", sql)
+    try:  # what looks like an end may be in a string
+        is_same = alone != sql and _parse(alone) == _parse(sql)
+    except (DataError, duckdb.Error):
+        is_same = False
+    return alone if is_same else sql
 
 
 def _parse(query: str) -> Any:

@@ -43,7 +43,7 @@ from raft_assets.llm.ledger import LedgerRow
 from raft_assets.settings.environment import Environment, read_int
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import LAST_TABLE, Lake, arrow_schema
-from raft_assets.storage.reading_sql import check_only_reads
+from raft_assets.storage.reading_sql import only_reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -402,7 +402,7 @@ class ResultsStore:
         they are handed over and no other file or network. So it holds nothing that a run waits for. Raises DataError
         for anything but a query that reads and for one that passes its limits, and duckdb.Error.
         """
-        check_only_reads(sql)
+        sql = only_reading(sql)
         limits = limits or QueryLimits()
         with self.open_copy(lake, limits, mentioned_in=sql.casefold()) as connection, _limited(connection, limits):
             relation = connection.sql(sql)

@@ -363,6 +363,13 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
     assert json.loads(joined) == {"a": 1, "a_1": 2, "a_2": 3}
 
 
+def test_a_single_function_passes_no_limit_of_a_query_either(copied: ProjectHarness) -> None:
+    endless = "SELECT length(repeat('x', 1500000000))"  # DuckDB counts no memory of it, and can't interrupt it
+    ended = copied.raft("sql", endless, variables={"RAFT_SQL_MEMORY_GB": "1"})
+    assert ended.returncode == 2
+    assert "needs more than 1 GB of memory" in ended.stderr
+
+
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:
     refused = "DuckDB rejected the query"
     for query, said in {

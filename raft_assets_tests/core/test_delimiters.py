@@ -85,15 +85,18 @@ def as_a_tokenizer_may_see_it(text: str) -> str:
     )
 
 
+LIVE = re.compile(
+    r"<\s*/?\s*(?:document|answer)(?:[\s/][^>]{0,200})?>|##\s*(?:begin|end)\s*_\s*quote\s*##", re.IGNORECASE
+)
+
+
 def holds_a_delimiter(text: str) -> str:
     """Return the first delimiter that is found in any of the ways in which one is looked for; empty for none."""
     for seen in (text, as_a_tokenizer_may_see_it(text)):
         for mark in (*TOKENS, *map(as_a_tokenizer_may_see_it, TOKENS), BEGIN_QUOTE, END_QUOTE):
             if mark in seen:
                 return mark
-        if found := re.search(
-            r"<\s*/?\s*(?:document|answer)\b[^<>]*>|##\s*(?:begin|end)\s*_\s*quote\s*##", seen, re.IGNORECASE
-        ):
+        if found := LIVE.search(seen):
             return found[0]
     return ""
 
@@ -109,10 +112,17 @@ def test_a_delimiter_in_any_spelling_is_neutralised(mark: str, spell: Callable[[
     assert escape_delimiters(escaped) == escaped
 
 
+@pytest.mark.parametrize("text", ["<" + " " * 100_000, "[" + "\t" * 100_000, "<" * 50_000, "</document " * 20_000])
+def test_a_text_that_is_nearly_a_delimiter_for_a_long_time_is_read_once(text: str) -> None:
+    assert escape_delimiters(text) == text  # a quadratic search would take minutes
+
+
 @given(HOSTILE)
 @example("##begin_quote####end_quote##")
 @example("##begin_##begin_quote##quote##")
 @example("<DOC<s>UMENT>")
+@example("</DOCUMENT \uff1c> and </DOCUMENT \ufe64> and <answer/ < x>")
+@example("<docu\x1fment> <|im_\x85end|>")
 def test_nothing_finds_a_delimiter_in_what_was_neutralised_and_twice_is_once(text: str) -> None:
     escaped = escape_delimiters(text)
     assert holds_a_delimiter(escaped) == ""

@@ -1,5 +1,6 @@
 """Files that people and imports leave in a domain, line by line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,13 @@ def test_a_line_ends_where_json_lines_says(tmp_path: Path, content: bytes, quest
 
 def test_where_there_is_no_file_there_are_no_lines(tmp_path: Path) -> None:
     assert list(read_jsonl(tmp_path / "none.jsonl", Line)) == []
-    assert list(read_jsonl(tmp_path, Line)) == []
+
+
+@pytest.mark.parametrize("place", [Path.mkdir, lambda file: file.symlink_to("nowhere")])
+def test_what_stands_in_place_of_a_file_is_not_taken_for_nothing(place: Callable[[Path], None], tmp_path: Path) -> None:
+    place(tmp_path / "lines.jsonl")
+    with pytest.raises(DataError, match=r"lines\.jsonl can't be read"):
+        list(read_jsonl(tmp_path / "lines.jsonl", Line))
 
 
 @pytest.mark.parametrize(

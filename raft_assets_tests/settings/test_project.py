@@ -1,5 +1,6 @@
 """Settings: what is allowed, what wins, what an error says, and which endpoint a role gets."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from raft_assets.core.errors import SettingsError
 from raft_assets.settings.domain import DomainSettings
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment
+from raft_assets.settings.prices import own_prices
 from raft_assets.settings.project import Project
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,6 +78,8 @@ def test_the_preset_is_the_domains_own_then_the_last_chosen_then_the_environment
         ("preset: nowhere", "no preset 'nowhere'"),
         ("- a list", "must hold names and values"),
         ("a: [", "not readable as YAML"),
+        ("when: 2024-13-45", "not readable as YAML"),
+        ("a: " + "[" * 3000, "not readable as YAML"),
     ],
 )
 def test_an_error_names_file_field_value_and_what_is_allowed(project: Path, content: str, said: str) -> None:
@@ -84,6 +88,22 @@ def test_an_error_names_file_field_value_and_what_is_allowed(project: Path, cont
         place(project).settings("mine")
     assert said in str(error.value)
     assert "mine" in str(error.value) or "preset" in content
+
+
+@pytest.mark.parametrize("place_it", [Path.mkdir, lambda file: file.symlink_to("nowhere")])
+@pytest.mark.parametrize("name", ["data/mine/domain.yaml", "prices.yaml"])
+def test_settings_that_cannot_be_read_are_not_taken_for_none(
+    project: Path, name: str, place_it: Callable[[Path], None]
+) -> None:
+    place_it(project / name)
+    with pytest.raises(SettingsError, match=f"{name} can't be read"):
+        place(project).settings("mine") if name.endswith("domain.yaml") else own_prices(project)
+
+
+@pytest.mark.parametrize("address", ["htp://x/y", "s3://x/y"])
+def test_an_address_that_nothing_here_opens_is_told(project: Path, address: str) -> None:
+    with pytest.raises(SettingsError, match=f"RAFT_LAKE is '{address}', which can't be opened: "):
+        Project.load(project, {"RAFT_LAKE": address}).lake  # noqa: B018
 
 
 def endpoints(project: Path, env: str = "", **variables: str) -> Environment:

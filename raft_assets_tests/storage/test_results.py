@@ -381,6 +381,14 @@ def test_a_query_that_takes_too_long_or_too_much_is_stopped_with_the_setting_to_
         store.query("SELECT list(i) FROM range(1000000000) t(i)", limits=QueryLimits(seconds=600, memory_gb=1))
 
 
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [("SELECT 1 AS a; -- all", 1), ("SELECT 1 AS a; /* x */ ;", 1), ("SELECT 'a; -- b' AS a", "a; -- b")],
+)
+def test_what_stands_behind_a_query_is_left_out(sql: str, found: object, store: ResultsStore) -> None:
+    assert store.query(sql)["a"].tolist() == [found]
+
+
 def test_an_evaluation_is_recorded_while_a_query_is_read(store: ResultsStore) -> None:
     record(store, run_record("bats"))
     with store.stream("SELECT domain FROM runs") as rows:
