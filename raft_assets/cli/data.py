@@ -138,9 +138,7 @@ def purge_domain(domain: str, document: str | None, *, students: bool, confirmed
 
     project, name = Project.load(), normalize(domain.rstrip("/"))
     if "/" in name:
-        raise click.UsageError(
-            f"{domain!r} is no name of a domain. For a document: raft purge DOMAIN --document PATH."
-        )
+        raise click.UsageError(f"{domain!r} is no name of a domain. For a document: raft purge DOMAIN --document PATH.")
     with (
         open_instance(project) as instance,
         open_purge(DagsterHistory(instance), project, name, document, students=students) as purge,
