@@ -80,7 +80,7 @@ def _give_up(seconds: int) -> None:
         "RAFT_SQL_TIMEOUT_S to more seconds.\n"
     )
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(2)
 
 
 def _first_line(error: Exception) -> str:
