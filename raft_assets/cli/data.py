@@ -12,7 +12,7 @@ import click
 
 from raft_assets.cli.confirming import confirm
 from raft_assets.cli.output import print_json
-from raft_assets.cli.project import open_instance, select_domains
+from raft_assets.cli.project import load_existing_project, open_instance, select_domains
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
 from raft_assets.core.tables import Chunk, RaftRow
@@ -136,7 +136,7 @@ def purge_domain(domain: str, document: str | None, *, students: bool, confirmed
     from raft_assets.defs.run_history import DagsterHistory
     from raft_assets.operations.purge import open_purge
 
-    project, name = Project.load(), normalize(domain.rstrip("/"))
+    project, name = load_existing_project(), normalize(domain.rstrip("/"))
     if "/" in name:
         raise click.UsageError(f"{domain!r} is no name of a domain. For a document: raft purge DOMAIN --document PATH.")
     with (

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from raft_assets.cli.confirming import confirm
 from raft_assets.cli.output import iso_time, print_json, table_console
-from raft_assets.cli.project import select_domains
+from raft_assets.cli.project import load_existing_project, select_domains
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import normalize
@@ -33,7 +33,6 @@ from raft_assets.operations.process import records_of
 from raft_assets.operations.rebuilt_requests import rebuild_request
 from raft_assets.settings.endpoints import Role
 from raft_assets.settings.prices import PRICES_FILE
-from raft_assets.settings.project import Project
 from raft_assets.storage.call_store import open_call_store
 from raft_assets.storage.results import ResultsStore
 
@@ -43,7 +42,7 @@ ASKED_BY_PEOPLE = (asking.ASSET, questions.ASSET)
 
 def print_costs(domains: Sequence[str], *, by: Grouping, since: datetime | None, as_csv: bool, as_json: bool) -> None:
     """Print what was paid, summed by a column of the ledger, and store the ledger in the results store."""
-    project = Project.load()
+    project = load_existing_project()
     names = select_domains(project, domains, everything=False) if domains else []
     with open_call_store(project) as store:
         rows = list(ledger(store, PriceList(project.folder, project.endpoints.values())))
@@ -123,7 +122,7 @@ def print_calls(*, domain: str | None, role: str | None, rejected: bool, count: 
 
     Raises UsageError for a role that there isn't, and for a domain that neither is there nor has a call.
     """
-    project = Project.load()
+    project = load_existing_project()
     roles = [one.value for one in Role]
     if role is not None and role.upper() not in roles:
         raise click.UsageError(f"There is no role {role!r}.{did_you_mean(role, roles)} Roles: {', '.join(roles)}.")
@@ -165,7 +164,7 @@ def print_call(key: str) -> None:
 
     Raises DataError where there are none or several.
     """
-    project = Project.load()
+    project = load_existing_project()
     with open_call_store(project) as store:
         matches = [call for call in store.calls() if call.key.startswith(key)]
         if len(matches) != 1:
@@ -192,7 +191,7 @@ def _why_no_request(call: StoredCall) -> str:
 
 def print_size_of_calls(*, as_json: bool) -> None:
     """Print the number and size of stored calls."""
-    project = Project.load()
+    project = load_existing_project()
     with open_call_store(project) as store:
         stats = store.stats()
     if as_json:
@@ -208,7 +207,7 @@ def delete_calls(*, days: int | None, model: str | None, rejected: bool, confirm
     def is_chosen(call: StoredCall) -> bool:
         return call.created < before and model in (None, call.model) and (not rejected or is_unusable(call))
 
-    with open_call_store(Project.load()) as store:
+    with open_call_store(load_existing_project()) as store:
         count = sum(map(is_chosen, store.calls()))
         if not confirmed:
             confirm(f"Delete {count:,} calls? Calls that are needed again will be paid for again.")
@@ -234,7 +233,7 @@ def _answer_text(call: StoredCall) -> str:
 
 def print_batches(*, collect: bool, as_json: bool) -> None:
     """Print the batches of calls, oldest first, after collecting the finished ones where `collect` is set."""
-    project = Project.load()
+    project = load_existing_project()
     if collect:
         collect_batches(ModelClients(project))
     records = read_batch_records(records_of(project))

@@ -42,6 +42,14 @@ FORMER_LIMIT = """concurrency:
 LAUNCH_RETRIES, LAUNCH_RETRY_DELAY_S = 90, 10
 
 
+def load_existing_project() -> Project:
+    """Load the project for a command about what was made: where there is none it creates none. Raises UsageError."""
+    project = Project.load()
+    if not (project.home.exists() or project.data.is_dir() or "://" in f"{project.lake} {project.data_address}"):
+        raise click.UsageError(f"There is no project in {project.folder}: go to its folder, or begin with raft init.")
+    return project
+
+
 def activate_project(project: Project) -> None:
     """Make the project the one that Dagster and every child process use.
 

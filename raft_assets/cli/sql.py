@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from raft_assets.cli.output import table_console
+from raft_assets.cli.project import load_existing_project
 from raft_assets.core.csv_cells import neutralize
 from raft_assets.core.errors import DataError
 from raft_assets.core.memory import limited_memory
 from raft_assets.core.terminal import escape_control_characters, strip_control_characters
-from raft_assets.settings.project import Project
 from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import QueryLimits, ResultsStore
 
@@ -35,7 +35,7 @@ def print_query(query: str | None, *, as_csv: bool, as_json: bool) -> None:
 
     Raises DataError where DuckDB rejects the query.
     """
-    project = Project.load()
+    project = load_existing_project()
     limits = QueryLimits.of(project.environment)
     store, lake = ResultsStore.of(project), Lake.of(project)
     write = _write_csv if as_csv else _write_json if as_json else _write_table

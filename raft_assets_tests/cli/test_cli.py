@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -361,6 +362,18 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
     assert formulas == ["'=x,y,z", "'=1+1,-5,'@SUM(A1)"]
     joined = copied.raft_here("sql", "SELECT 1 AS a, 2 AS a_1, 3 AS a", "--json").stdout
     assert json.loads(joined) == {"a": 1, "a_1": 2, "a_2": 3}
+
+
+@pytest.mark.parametrize(
+    "command", ["sql 'SELECT 1'", "costs", "calls list", "calls size", "batches", "purge bats --yes", "status"]
+)
+def test_where_there_is_no_project_a_question_creates_none(command: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    asked = ProjectHarness(tmp_path).raft(*shlex.split(command), variables={"RAFT_PROJECT": str(empty)})
+    assert asked.returncode == 2
+    assert "raft init" in asked.stderr
+    assert list(empty.iterdir()) == []
 
 
 def test_a_single_function_passes_no_limit_of_a_query_either(copied: ProjectHarness) -> None:
