@@ -98,6 +98,6 @@ def cloud(*, with_storage: bool = False) -> Iterator[Cloud]:
                     make_container(found.variables)
                     found.lake = LAKE
                 yield found
-                assert net.unknown == []
+                assert not net.unknown, f"asked for other hosts: {net.unknown}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)

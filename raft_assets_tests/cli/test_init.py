@@ -75,7 +75,7 @@ def test_the_templates_hold_settings_that_are_read_as_they_stand(here: Path) -> 
     template = (here / ".env").read_text("utf-8")
     chosen = {}
     for block in template.split("# ---")[1:]:
-        (here / ".env").write_text(re.sub(r"(?m)^#(?=[A-Z])", "", block).replace("API_KEY=\n", "API_KEY=x\n"))
+        (here / ".env").write_text(re.sub(r"(?m)^#(?=[A-Z])", "", f"#{block}").replace("API_KEY=\n", "API_KEY=x\n"))
         project = Project.load(here, {})
         chosen[block.split()[0]] = project.endpoints[Role.TEACHER].service
         settings_of_others = (project.budget.run, project.endpoints[Role.TEACHER].limits.requests_per_minute)
