@@ -280,17 +280,9 @@ def write_chat_template(model: BaseModel, file: Path, interpreter: WorkerInterpr
 
     Raises SettingsError where the worker can't read the model.
     """
-    done = subprocess.run(
-        [interpreter.python, TEMPLATE_SCRIPT, model.path, file],
-        env=offline_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
-        raise SettingsError(f"The chat template of {model.path} can't be read: {last[:500]}")
+    code, reason = interpreter.run_script(TEMPLATE_SCRIPT, model.path, file)
+    if code:
+        raise SettingsError(f"The chat template of {model.path} can't be read: {reason}")
 
 
 def end_orphan(record: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raft_assets.core.errors import DataError, SettingsError
 from raft_assets.local.base_model import BaseModel
-from raft_assets.local.interpreter import WorkerInterpreter, offline_environment
+from raft_assets.local.interpreter import WorkerInterpreter
 from raft_assets.local.models import adapter_store
 from raft_assets.local.settings import BASE_FILE
 from raft_assets.local.unpacked import loaded_model
@@ -42,7 +42,7 @@ class StoredAdapter:
     def merge(self, interpreter: WorkerInterpreter, target: Path) -> Path:
         """Write base and adapter as one model; return its folder. Raises SettingsError where that fails."""
         merged = target / MERGED
-        _run([str(interpreter.python), str(MERGE_SCRIPT), str(self.loaded.path), str(self.folder), str(merged)])
+        _run(interpreter, MERGE_SCRIPT, self.loaded.path, self.folder, merged)
         return merged
 
 
@@ -72,7 +72,7 @@ def write_gguf(
             f"{CONVERTER} is."
         )
     file = target / f"model-{kind}.gguf"
-    _run([str(interpreter.python), str(converter), str(merged), "--outfile", str(file), "--outtype", kind])
+    _run(interpreter, converter, merged, "--outfile", file, "--outtype", kind)
     return file, f"`{file.name}` was written by llama.cpp's own converter ({_version(converter.parent)})."
 
 
@@ -95,8 +95,8 @@ def _version(checkout: Path) -> str:
     return done.stdout.strip() or "of an unknown version"
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline_environment())
-    if done.returncode:
-        last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
-        raise SettingsError(f"`{' '.join(command)}` failed ({done.returncode}): {last[:500]}")
+def _run(interpreter: WorkerInterpreter, script: Path, *arguments: str | Path) -> None:
+    code, reason = interpreter.run_script(script, *arguments)
+    if code:
+        command = " ".join(map(str, (interpreter.python, script, *arguments)))
+        raise SettingsError(f"`{command}` failed ({code}): {reason}")

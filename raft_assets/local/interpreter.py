@@ -86,6 +86,19 @@ class WorkerInterpreter:
             raise SettingsError(f"vLLM is not installed in {self.python}: install it there, or take another --engine.")
         return "transformers" if wanted == "transformers" or not has_vllm else "vllm"
 
+    def run_script(self, script: Path, *arguments: str | Path) -> tuple[int, str]:
+        """Run a script offline and without keys; return its exit code, and the last line of its errors."""
+        done = subprocess.run(
+            [self.python, script, *arguments],
+            env=offline_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        return done.returncode, next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")[:500]
+
     @property
     def library_versions(self) -> Mapping[str, str]:
         """The versions that determine what is trained and answered."""

@@ -5,14 +5,13 @@ Unpacked, a model takes 4 bytes a parameter on a machine without a GPU, 2 on one
 
 import json
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from raft_assets.core.errors import SettingsError
 from raft_assets.local.base_model import BaseModel
-from raft_assets.local.interpreter import WorkerInterpreter, offline_environment
+from raft_assets.local.interpreter import WorkerInterpreter
 
 UNPACK_SCRIPT = Path(__file__).parent / "worker" / "unpack.py"
 SOURCE = "source.json"  # in the folder: the hash of the file that it was unpacked from
@@ -36,19 +35,10 @@ def unpack(
     for old in (target, *folder.glob(f"{DRAFT}*")):
         shutil.rmtree(old, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder))
-    done = subprocess.run(
-        [interpreter.python, UNPACK_SCRIPT, model.path, draft],
-        env=offline_environment(),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    code, reason = interpreter.run_script(UNPACK_SCRIPT, model.path, draft)
+    if code:
         shutil.rmtree(draft, ignore_errors=True)
-        last = next(reversed(done.stderr.strip().splitlines()), "it wrote no reason")
-        raise SettingsError(f"{model.path} can't be unpacked: {last[:500]}")
+        raise SettingsError(f"{model.path} can't be unpacked: {reason}")
     (draft / SOURCE).write_text(json.dumps({"sha256": sha256}), "utf-8")
     draft.rename(target)
 

@@ -850,7 +850,7 @@ def _limited(connection: duckdb.DuckDBPyConnection, limits: QueryLimits) -> Iter
         raise DataError(
             f"The query took longer than {limits.seconds} s. Narrow it, or set RAFT_SQL_TIMEOUT_S to more seconds."
         ) from error
-    except duckdb.OutOfMemoryException as error:
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
         raise DataError(
             f"The query needs more than {limits.memory_gb} GB of memory. Narrow it, or set RAFT_SQL_MEMORY_GB to more."
         ) from error

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openai
@@ -153,17 +154,23 @@ def test_an_engine_that_dies_is_started_again(server: Server) -> None:
     assert server.engine_pid() != pid
 
 
-def test_a_killed_server_leaves_no_engine_to_the_next_one(tmp_path: Path) -> None:
-    settings = settings_with_double(tmp_path)
+@contextmanager
+def orphan_of_killed_server(settings: LocalSettings) -> Iterator[psutil.Process]:
+    """The engine that a server leaves behind that is killed."""
     with serving(settings) as killed:
         killed.answer("hello")
         orphan = psutil.Process(killed.engine_pid())
         os.kill(killed.process.pid, signal.SIGKILL)
         killed.process.wait()
-        with serving(settings) as next_one:
-            next_one.answer("hello")
-            assert next_one.engine_pid() != orphan.pid
-            assert not _lives(orphan)
+        yield orphan
+
+
+def test_a_killed_server_leaves_no_engine_to_the_next_one(tmp_path: Path) -> None:
+    settings = settings_with_double(tmp_path)
+    with orphan_of_killed_server(settings) as orphan, serving(settings) as next_one:
+        next_one.answer("hello")
+        assert next_one.engine_pid() != orphan.pid
+        assert not _lives(orphan)
 
 
 def test_web_pages_of_other_origins_and_other_names_are_kept_out(server: Server) -> None:
@@ -251,11 +258,7 @@ def test_nobody_else_reaches_the_engine(server: Server) -> None:
 
 def test_an_engine_that_a_killed_server_left_behind_ends_before_the_next_one_trains(tmp_path: Path) -> None:
     settings = settings_with_double(tmp_path)
-    with serving(settings) as killed:
-        killed.answer("hello")
-        orphan = psutil.Process(killed.engine_pid())
-        os.kill(killed.process.pid, signal.SIGKILL)
-        killed.process.wait()
+    with orphan_of_killed_server(settings) as orphan:
         held = HeldJob(settings)
         with serving(settings) as next_one:
             assert until(lambda: not _lives(orphan))
