@@ -4,6 +4,7 @@
 which one broke. Nothing else in the package imports `dagster._*` or `dagster_shared`.
 """
 
+import hashlib
 import json
 import logging
 import sqlite3
@@ -31,6 +32,7 @@ from dagster._core.definitions.data_version import (
     StaleCause,
     StaleCauseCategory,
     StaleStatus,
+    extract_data_version_from_entry,
 )
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.job_base import InMemoryJob
@@ -96,6 +98,7 @@ __all__ = [
     "last_attempts",
     "last_data_versions",
     "limit_pool",
+    "point_at_inputs",
     "register_version",
     "report_events",
     "restore_last_materialization",
@@ -239,6 +242,26 @@ def _materializations_of(storage: EventLogStorage, ids: Sequence[int]) -> dict[s
                 tags = entry["dagster_event"]["event_specific_data"]["materialization"]["tags"]
                 found[partition] = _LastMaterialization(storage_id, entry["timestamp"], dict(tags))
     return found
+
+
+def point_at_inputs(context: dg.AssetExecutionContext) -> None:
+    """Have what the step makes point at the events of the inputs that it reads.
+
+    Dagster lets it point at the last event of each input in any partition, by a copy beside the events which runs that
+    go on at once overwrite in any order. So it may be an event before the one of its own partition, and then the asset
+    would be stale as soon as it is made. Dagster reads the data version itself from the events: where it is the same,
+    the step has read that event.
+    """
+    for key, read in (context.get_step_execution_context().input_asset_records or {}).items():
+        if read is None or read.data_version is None:
+            continue
+        last = context.instance.get_latest_data_version_record(
+            key, is_source=False, partition_key=context.partition_key, after_cursor=read.storage_id
+        )
+        version = extract_data_version_from_entry(last.event_log_entry) if last else None
+        # of an input with partitions, Dagster keeps the hash of their data versions, here of one
+        if last and version and hashlib.sha256(version.value.encode()).hexdigest() == read.data_version.value:
+            read.storage_id = last.storage_id
 
 
 def hold_in_pool(asset: dg.AssetsDefinition, pool: str | None) -> None:

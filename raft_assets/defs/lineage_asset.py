@@ -12,6 +12,7 @@ import dagster as dg
 
 from raft_assets.core.errors import RaftError, WaitingError
 from raft_assets.core.progress import shown_by
+from raft_assets.defs.dagster_internals import point_at_inputs
 from raft_assets.defs.max_runtime import limit_runtime
 from raft_assets.defs.partitions import domains
 from raft_assets.defs.progress import log_steps
@@ -93,6 +94,7 @@ def _step(
         started, evaluated = time.monotonic(), set[str | None]()
         project = resources["project"] if "project" in resources else resources["models"].project
         limit_runtime(context, project, roles)
+        point_at_inputs(context)
         try:
             with shown_by(log_steps(context, project)):
                 refresh_domain(project, context.partition_key)

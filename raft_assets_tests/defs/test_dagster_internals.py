@@ -31,6 +31,7 @@ from raft_assets.defs.dagster_internals import (
     job_origin,
     last_attempts,
     last_data_versions,
+    point_at_inputs,
     report_events,
     restore_last_materialization,
     ui_run,
@@ -201,6 +202,38 @@ def test_the_resolver_answers_as_dagsters_own_does_for_inputs_that_changed_and_i
     assert {name: ours.get_stale_causes(reader.key, name) for name in names} == {
         name: theirs.get_stale_causes(reader.key, name) for name in names
     }
+
+
+@dg.asset(partitions_def=PARTITIONS, code_version="1", deps=[SEEN.key, table], name="reader")
+def pointing_reader(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """The same, with the pointers set right."""
+    point_at_inputs(context)
+    return dg.MaterializeResult(data_version=dg.DataVersion("of what was read"))
+
+
+@pytest.mark.parametrize(("one", "is_stale"), [(reader, True), (pointing_reader, False)])
+def test_what_is_made_while_other_partitions_are_points_at_the_inputs_that_it_read(
+    instance: dg.DagsterInstance, one: dg.AssetsDefinition, is_stale: bool
+) -> None:
+    defs = dg.Definitions([SEEN, table, one], jobs=[dg.define_asset_job("lineage")], executor=dg.in_process_executor)
+    job, graph = defs.resolve_job_def("lineage"), defs.resolve_asset_graph()
+    instance.add_dynamic_partitions("domain", ["owls"])
+
+    def has_changed(version: str) -> bool:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(KEY, partition="owls", tags={DATA_VERSION_TAG: version})
+        )
+        resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
+        return resolver.get_status(one.key, "owls").value == "STALE"
+
+    for partition in ("bats", "owls"):
+        execute_job(instance, job, partition=partition, assets=[KEY], tags={}, origin=None)
+    (first,) = instance.fetch_materializations(dg.AssetRecordsFilter(KEY, asset_partitions=["bats"]), limit=1).records
+    # two runs stored an event each, and the one that was first keeps its copy last
+    instance.event_log_storage.store_asset_event(first.event_log_entry, first.storage_id)
+    assert execute_job(instance, job, partition="owls", assets=[one.key], tags={}, origin=None).is_success
+    assert has_changed("of owls") is is_stale
+    assert has_changed("another")
 
 
 def test_the_copy_of_the_last_materialization_follows_what_is_left(instance: dg.DagsterInstance) -> None:

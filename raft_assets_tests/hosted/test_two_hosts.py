@@ -43,12 +43,12 @@ def ended(hosts: Cluster, backfill: str) -> list[PlatformRun]:
     return hosts.platform.runs_of_backfill(backfill)
 
 
-def not_fresh(hosts: Cluster, *domains: str) -> dict[str, dict[str, str]]:
-    """By domain, the assets that the platform's pages don't show as fresh."""
+def not_fresh(hosts: Cluster, *domains: str) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By domain, the assets that the platform's pages don't show as fresh, with the reasons."""
     platform = hosts.platform
     states = platform.states(list(platform.assets()), domains)
     return {
-        domain: {name: state.status for name, state in of_domain.items() if state.status != "FRESH"}
+        domain: {name: (state.status, *state.causes) for name, state in of_domain.items() if state.status != "FRESH"}
         for domain, of_domain in states.items()
     }
 

@@ -25,6 +25,7 @@ from raft_assets.core.prompt_contract import (
     render_messages,
     render_quoted_answer,
 )
+from raft_assets.provider.job_state import read_events
 from raft_assets_tests.harness import REPOSITORY
 
 KEY = "a-key-of-the-engine-for-tests-only-0"
@@ -119,8 +120,7 @@ class TrainingJob:
     @property
     def steps(self) -> list[dict[str, float]]:
         """The metrics of its steps so far."""
-        file = self.folder / "worker" / "events.jsonl"
-        events = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.is_file() else []
+        events = read_events(self.folder / "worker" / "events.jsonl")  # its last line may be half written
         return [event["data"] for event in events if event["type"] == "metrics"]
 
     def adapter(self, step: int) -> list[bytes]:
