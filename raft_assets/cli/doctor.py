@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 from raft_assets.cli.output import print_json
-from raft_assets.cli.project import select_domains
+from raft_assets.cli.project import load_existing_project, select_domains
 from raft_assets.cli.reading import show_reading
 from raft_assets.core.errors import NotServedYetError, RaftError, describe_error
 from raft_assets.core.languages import ENGLISH, name_of_code
@@ -72,7 +72,7 @@ def print_findings(domain: str | None = None, *, relearn: bool = False, as_json:
     With a domain, first the line about its next run, and of domains no other is checked. `relearn`: forget first what
     services have taught about their models.
     """
-    project, failed = Project.load(), False
+    project, failed = load_existing_project(), False
     names = select_domains(project, [domain], everything=False) if domain else []
     if relearn:
         forget_capabilities(records_of(project))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 GENERATED_BELOW = "# raft writes anew what stands below this line: compute logs lie where RAFT_LAKE says\n"
 _MAKE = "mkdir {0}/mine, and put documents there"
+TOLD = "raft_assets.left_out"  # in what a command's context keeps: the folders of which it was told
 FULL_MB = 1  # on a disk with less free the databases can't write
 REPAIR_HINT = "fix it, or delete it and it is created again."
 # what `dagster.yaml` held of its own until 0.2.0: removed where it is as it was installed, since the limit is generated
@@ -43,9 +44,10 @@ LAUNCH_RETRIES, LAUNCH_RETRY_DELAY_S = 90, 10
 
 
 def load_existing_project() -> Project:
-    """Load the project for a command about what was made: where there is none it creates none. Raises UsageError."""
+    """Load the project for a command that asks: where there is none it creates none. Raises UsageError."""
     project = Project.load()
-    if not (project.home.exists() or project.data.is_dir() or "://" in f"{project.lake} {project.data_address}"):
+    is_there = any(path.exists() for path in (project.home, project.data, project.folder / ".env"))
+    if not is_there and "://" not in f"{project.lake} {project.data_address}":
         raise click.UsageError(f"There is no project in {project.folder}: go to its folder, or begin with raft init.")
     return project
 
@@ -181,12 +183,18 @@ def _describe_repair(home: Path, unusable: Sequence[Path]) -> str:
 
 
 def select_domains(project: Project, named: Sequence[str], *, everything: bool) -> list[str]:
-    """Return the domains that a command means. Raises UsageError if none or an unknown one is named."""
+    """Return the domains that a command means, and tell once which ones are left out of all.
+
+    Raises UsageError if none or an unknown one is named.
+    """
     problems = refresh(project)
     known = [name for name in domain_names(project.data) if name not in problems]
     refused = problems | invalid_domain_folders(project.data)
+    told = click.get_current_context().meta.setdefault(TOLD, set())
     for folder in refused if everything else ():
-        click.echo(f"left out: {refused[folder]}", err=True)
+        if folder not in told:
+            click.echo(f"left out: {refused[folder]}", err=True)
+        told.add(folder)
     for name in named:
         if name in refused:
             raise refused[name]

@@ -108,12 +108,14 @@ def _own_states(
     from raft_assets.definitions import definitions  # a second or two: only once the arguments are known to be right
 
     activate_project(project)
+    _ = project.endpoints  # what is wrong with a role is told once, and not for each domain
     graph: Graph = definitions().resolve_asset_graph()
     with open_instance(project) as instance:
         close_killed_runs(instance)
         problems = observe(instance, project).problems
-        for name, problem in problems.items():
-            click.echo(f"{name}: {problem}", err=True)
+        for name in names:
+            if name in problems:
+                click.echo(f"{name}: {problems[name]}", err=True)
         resolver, losses = StaleResolver(instance, graph), Losses.find(project)
         return {name: asset_states(instance, graph, name, losses, resolver) for name in names}, problems
 

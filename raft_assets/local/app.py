@@ -37,6 +37,7 @@ def create_app(settings: LocalSettings) -> Starlette:
                 adapters=folder / "models",
                 max_model_len=settings.training.max_length,
                 chat_template=settings.chat_template,
+                gpu_percent=settings.gpu_percent,
             )
         )
     )

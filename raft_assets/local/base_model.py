@@ -70,6 +70,14 @@ class BaseModel:
         return content if isinstance(content, dict) else {}
 
     @property
+    def has_chat_template(self) -> bool:
+        """Whether the folder says how the model is spoken to."""
+        if (self.folder / "chat_template.jinja").is_file() or (self.folder / "chat_template.json").is_file():
+            return True
+        file = self.folder / "tokenizer_config.json"
+        return file.is_file() and bool(json.loads(file.read_text("utf-8")).get("chat_template"))
+
+    @property
     def context_length(self) -> int | None:
         """Tokens that the model was made for; None where its configuration doesn't say."""
         text = self.config.get("text_config")

@@ -42,6 +42,10 @@ TEMPLATE_SCRIPT = Path(__file__).parent / "worker" / "template.py"
 # vLLM keeps memory for one sequence of the model's whole length, which is 16 to 36 GiB for models of 8B and 4B
 MAX_CONTEXT = 16_384
 _WRAPPER = "Engine core initialization failed"  # vLLM's last word, which names no cause
+_WAYS_OUT = {  # by what vLLM says of a cause
+    "KV cache": " Serve it with fewer tokens, such as --context 8192.",
+    "Free memory on device": " Give it less of the card, such as RAFT_LOCAL_GPU_PERCENT=50 in .env.",
+}
 
 
 class EngineError(EndpointError):
@@ -57,7 +61,7 @@ class Launch:
     """Everything that an engine is started with; `model_id` is the name that it answers to.
 
     `adapters`: the only folder that adapters are loaded from; `chat_template`: a file, for vLLM, which renders prompts
-    by itself.
+    by itself; `gpu_percent`: of the GPU's memory, which vLLM reserves, 90 unless it is told.
     """
 
     kind: EngineKind
@@ -68,6 +72,7 @@ class Launch:
     adapters: Path
     max_model_len: int | None = None
     chat_template: Path | None = None
+    gpu_percent: int | None = None
 
     def command(self, address: "Address") -> list[str]:
         """Return the command line; keys are in the environment, where other users don't see them."""
@@ -82,6 +87,7 @@ class Launch:
             shown += ["--enable-sleep-mode", "--generation-config", "vllm"]
             length = self.max_model_len or min(self.model.context_length or MAX_CONTEXT, MAX_CONTEXT)
             shown += ["--max-model-len", str(length)]
+            shown += ["--gpu-memory-utilization", f"{self.gpu_percent / 100:.2f}"] if self.gpu_percent else []
             if self.chat_template:
                 shown += ["--chat-template", str(self.chat_template), "--chat-template-content-format", "string"]
         return [*shown, *address.options]
@@ -205,8 +211,7 @@ class Engine:
             return "nothing was written"
         errors = [line for line in lines if "Error: " in line and _WRAPPER not in line]
         told = errors[-1] if errors and any(_WRAPPER in line for line in lines) else lines[-1]
-        way_out = " Serve it with fewer tokens, such as --context 8192." if "KV cache" in told else ""
-        return told.strip()[:300] + way_out
+        return told.strip()[:300] + next((way_out for cause, way_out in _WAYS_OUT.items() if cause in told), "")
 
     async def stop(self) -> None:
         """End the process, and whatever it started."""

@@ -16,6 +16,7 @@ from raft_assets.local.interpreter import WorkerInterpreter
 from raft_assets.local.models import adapter_store
 from raft_assets.local.settings import BASE_FILE
 from raft_assets.local.unpacked import loaded_model
+from raft_assets.local.worker.chat import PLAIN_OLLAMA_TEMPLATE
 
 MERGE_SCRIPT = Path(__file__).parent / "worker" / "merge.py"
 CONVERTER = "convert_hf_to_gguf.py"
@@ -76,14 +77,16 @@ def write_gguf(
     return file, f"`{file.name}` was written by llama.cpp's own converter ({_version(converter.parent)})."
 
 
-def write_modelfile(target: Path, weights: Path) -> Path:
+def write_modelfile(target: Path, weights: Path, base: BaseModel) -> Path:
     """Write what `ollama create` reads: the weights, and answers that don't vary.
 
-    The chat template is the model's own, which Ollama finds in the weights:
-    https://docs.ollama.com/modelfile
+    The chat template is the base's own, which Ollama knows by what is in the weights. A base without one was trained
+    with a template that it can't know: https://docs.ollama.com/modelfile
     """
     file = target / MODELFILE
     lines = [f"FROM ./{weights.relative_to(target).as_posix()}", "PARAMETER temperature 0", "PARAMETER num_ctx 8192"]
+    if not base.has_chat_template:
+        lines.append(f'TEMPLATE """{PLAIN_OLLAMA_TEMPLATE}"""')
     file.write_text("\n".join(lines) + "\n", "utf-8")
     return file
 

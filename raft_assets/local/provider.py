@@ -44,7 +44,7 @@ class LocalProvider:
     `state`: a folder for each base model that is served; `environment`: the interpreter that `raft local install`
     makes; `python`: another one, by `RAFT_LOCAL_PYTHON`; `worker`: a command that runs the worker's script instead, by
     `RAFT_LOCAL_WORKER`; `converter`: a checkout of llama.cpp, by `RAFT_LLAMA_CPP`; `training`: how adapters are
-    trained, by `RAFT_LORA_*`.
+    trained, by `RAFT_LORA_*`; `gpu_percent`: how much of the GPU's memory vLLM takes, by `RAFT_LOCAL_GPU_PERCENT`.
     """
 
     state: Path
@@ -54,6 +54,7 @@ class LocalProvider:
     worker: str | None = None
     converter: str | None = None
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    gpu_percent: int | None = None
 
     @cached_property
     def interpreter(self) -> WorkerInterpreter:
@@ -82,6 +83,7 @@ class LocalProvider:
             tuple(shlex.split(self.worker or "")),
             replace(self.training, max_length=context),
             self._folder(found) / "chat_template.jinja" if kind == "vllm" else None,
+            self.gpu_percent,
         )
 
     def is_served(self, model: str) -> bool:
@@ -115,11 +117,11 @@ class LocalProvider:
         return write_gguf(self.interpreter, merged, target, kind=kind, llama_cpp=self.converter)
 
     @staticmethod
-    def modelfile(target: Path, weights: Path) -> Path:
-        """Write the file that `ollama create` reads."""
+    def modelfile(target: Path, weights: Path, adapter: "StoredAdapter") -> Path:
+        """Write the file that `ollama create` reads, for what the adapter became with its base."""
         from raft_assets.local.export import write_modelfile
 
-        return write_modelfile(target, weights)
+        return write_modelfile(target, weights, adapter.loaded)
 
     def serve(
         self,

@@ -21,7 +21,8 @@ class LocalSettings:
     """One server of one base model; `folder` contains files, jobs and adapters, and belongs to one server at a time.
 
     `worker`: a command that runs the worker's script in place of the interpreter, such as in a container.
-    `chat_template`: a file, for an engine that renders prompts by itself.
+    `chat_template`: a file, for an engine that renders prompts by itself. `gpu_percent`: of the GPU's memory, for an
+    engine that reserves it; None for what that takes by itself.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class LocalSettings:
     worker: tuple[str, ...] = ()
     training: TrainingSettings = field(default_factory=TrainingSettings)
     chat_template: Path | None = None
+    gpu_percent: int | None = None
 
     def write_base(self) -> None:
         """Write down which base model the folder belongs to, for whoever hands its adapters on."""

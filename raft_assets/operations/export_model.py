@@ -43,7 +43,7 @@ def export_model(
             weights = file
         if merged:
             yield str(target / "merged")
-        yield str(provider.modelfile(target, weights))
+        yield str(provider.modelfile(target, weights, adapter))
     licences = adapter.copy_licence(target)
     yield from map(str, licences)
     card = target / README

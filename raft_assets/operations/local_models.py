@@ -52,6 +52,7 @@ def local_provider(project: Project) -> LocalProvider:
         worker=project.environment.get(WORKER_VARIABLE),
         converter=project.environment.get(CONVERTER_VARIABLE),
         training=_training_settings(project.environment),
+        gpu_percent=read_int(project.environment, "RAFT_LOCAL_GPU_PERCENT", default=None, low=1, high=100),
     )
 
 

@@ -365,7 +365,8 @@ def test_results_answer_sql_and_are_not_changed_by_it(copied: ProjectHarness) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["sql 'SELECT 1'", "costs", "calls list", "calls size", "batches", "purge bats --yes", "status"]
+    "command",
+    ["sql 'SELECT 1'", "costs", "calls list", "calls size", "batches", "purge bats --yes", "status", "doctor"],
 )
 def test_where_there_is_no_project_a_question_creates_none(command: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
@@ -376,11 +377,20 @@ def test_where_there_is_no_project_a_question_creates_none(command: str, tmp_pat
     assert list(empty.iterdir()) == []
 
 
-def test_a_single_function_passes_no_limit_of_a_query_either(copied: ProjectHarness) -> None:
-    endless = "SELECT length(repeat('x', 1500000000))"  # DuckDB counts no memory of it, and can't interrupt it
-    ended = copied.raft("sql", endless, variables={"RAFT_SQL_MEMORY_GB": "1"})
+@pytest.mark.parametrize(
+    ("query", "limit", "said"),
+    [  # DuckDB counts no memory of a single function, and can't interrupt it
+        ("length(repeat('x', 1500000000))", "MEMORY_GB", "needs more than 1 GB of memory"),
+        ("levenshtein(repeat('a', 300000), repeat('b', 300000))", "TIMEOUT_S", "took longer than 1 s"),
+    ],
+)
+def test_a_single_function_passes_no_limit_of_a_query_either(
+    query: str, limit: str, said: str, copied: ProjectHarness
+) -> None:
+    ended = copied.raft("sql", f"SELECT {query}", variables={f"RAFT_SQL_{limit}": "1"})
     assert ended.returncode == 2
-    assert "needs more than 1 GB of memory" in ended.stderr
+    assert said in ended.stderr
+    assert f"RAFT_SQL_{limit}" in ended.stderr
 
 
 def test_a_query_that_is_wrong_or_reaches_further_is_refused_in_one_sentence(copied: ProjectHarness) -> None:

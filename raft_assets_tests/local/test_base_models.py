@@ -1,10 +1,12 @@
 """Where a base model is found, and what is never opened."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from raft_assets.core.errors import DataError, SettingsError
@@ -12,6 +14,7 @@ from raft_assets.local.base_model import find_base_model
 from raft_assets.local.export import find_adapter, write_gguf, write_modelfile
 from raft_assets.local.interpreter import find_interpreter
 from raft_assets.local.settings import LocalSettings
+from raft_assets.local.worker.chat import PLAIN_OLLAMA_TEMPLATE, PLAIN_TEMPLATE
 from raft_assets.operations.local_models import local_provider
 from raft_assets.settings.endpoints import Endpoint, Role
 from raft_assets.settings.environment import Environment
@@ -102,7 +105,29 @@ def test_a_gguf_is_written_by_the_converter_of_the_named_checkout_alone(tmp_path
     file, told = write_gguf(interpreter, tmp_path / "merged", tmp_path, kind="q8_0", llama_cpp=str(checkout))
     assert json.loads(file.read_text()) == [str(tmp_path / "merged"), "--outfile", str(file), "--outtype", "q8_0"]
     assert told.startswith("`model-q8_0.gguf` was written by llama.cpp's own converter (")
-    assert write_modelfile(tmp_path, file).read_text().splitlines()[0] == "FROM ./model-q8_0.gguf"
+
+
+def test_ollama_is_told_the_template_of_training_where_the_base_has_none(tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base")
+    written = write_modelfile(tmp_path, tmp_path / "model-q8_0.gguf", base).read_text()
+    assert written.splitlines()[0] == "FROM ./model-q8_0.gguf"
+    assert 'TEMPLATE """{{ if .System }}' in written
+    for name, content in [
+        ("tokenizer_config.json", '{"chat_template": "{{ messages }}"}'),
+        ("chat_template.jinja", ""),
+    ]:
+        known = tiny_model(tmp_path / name)
+        (known.path / name).write_text(content)
+        assert "TEMPLATE" not in write_modelfile(tmp_path, tmp_path / "model-q8_0.gguf", known).read_text()
+
+
+def test_ollama_renders_a_question_as_the_template_of_training_does() -> None:
+    chat = [{"role": role, "content": f"of {role}"} for role in ("system", "user", "assistant")]
+    trained = jinja2.Template(PLAIN_TEMPLATE).render(messages=chat, bos_token="", eos_token="<end>")
+    asked = re.sub(r"\{\{ (if \.\w+|end) \}\}", "", PLAIN_OLLAMA_TEMPLATE)
+    for name, role in [("System", "system"), ("Prompt", "user"), ("Response", "assistant")]:
+        asked = asked.replace(f"{{{{ .{name} }}}}", f"of {role}")
+    assert asked == trained.partition("<end>")[0]
 
 
 def test_a_model_of_another_machine_is_not_exported(tmp_path: Path) -> None:

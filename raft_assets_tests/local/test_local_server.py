@@ -238,6 +238,12 @@ def test_vllm_is_started_with_a_context_that_fits_and_the_template_of_training(t
             "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
             "ValueError: To serve at least one request.* Serve it with fewer tokens, such as --context 8192",
         ),
+        (
+            "(EngineCore pid=7) ValueError: Free memory on device (9.5/23.6 GiB) on startup is less than desired GPU "
+            "memory utilization (0.9, 21.3 GiB). Decrease GPU memory utilization or reduce GPU memory used by other "
+            "processes.\nRuntimeError: Engine core initialization failed. See root cause above.",
+            "ValueError: Free memory on device .* RAFT_LOCAL_GPU_PERCENT=50",
+        ),
     ],
 )
 def test_the_cause_for_which_an_engine_ended_is_told_with_a_way_out(log: str, said: str, tmp_path: Path) -> None:

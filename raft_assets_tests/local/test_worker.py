@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +21,14 @@ from raft_assets.core.prompt_contract import ABSTENTION_ANSWER, parse_answer, re
 from raft_assets.local.base_model import BaseModel
 from raft_assets.local.engine import write_chat_template
 from raft_assets.local.interpreter import WorkerInterpreter
+from raft_assets.local.provider import LocalProvider
 from raft_assets.local.unpacked import loaded_model, unpack
 from raft_assets.local.worker.answers import Generated, best_step, measure, read_answer
 from raft_assets.local.worker.job import Contract, Order
 from raft_assets.local.worker.plan import Plan, Size, fit_plan
 from raft_assets_tests.harness import REPOSITORY
+from raft_assets_tests.local import served
+from raft_assets_tests.local.served import DOUBLE
 from raft_assets_tests.local.worker_process import (
     CONTRACT,
     TRAINING_ROWS,
@@ -123,6 +127,31 @@ def test_an_engine_that_renders_prompts_by_itself_renders_those_of_training(
     prompts = json.loads(done.stdout)
     assert [served for _, served in prompts] == [trained for trained, _ in prompts]
     assert ("<think></think>" in prompts[0][1]) == (name == "thinking")
+
+
+def interpreter_with_vllm(folder: Path) -> Path:
+    """An interpreter of the worker's in which vLLM is installed, or what stands for it here."""
+    subprocess.run([local_python(), "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "vllm-0.11.0.dist-info").mkdir()
+    (packages / "vllm-0.11.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.11.0\n")
+    of_worker = subprocess.check_output([local_python(), "-c", "import torch; print(torch.__path__[0])"], text=True)
+    # the double's own libraries are those of the product
+    found = [Path(of_worker.strip()).parent, DOUBLE, sysconfig.get_path("purelib")]
+    (packages / "others.pth").write_text("".join(f"{place}\n" for place in found))
+    return folder / "bin" / "python"
+
+
+def test_vllm_is_started_with_the_template_of_training_and_its_share_of_the_card(models: Path, tmp_path: Path) -> None:
+    model, python = BaseModel("no-system", models / "no-system"), interpreter_with_vllm(tmp_path / "environment")
+    places = (tmp_path / "state", tmp_path / "none", tmp_path / "hub")
+    provider = LocalProvider(*places, python=str(python), gpu_percent=50)
+    with served.serving(provider.settings(str(model.path), "vllm")) as server:
+        server.answer("hello")
+        (started,) = [asked["body"] for asked in server.asked() if asked["path"] == "started"]
+    write_chat_template(model, tmp_path / "expected.jinja", WorkerInterpreter(Path(local_python())))
+    assert started["gpu_memory_utilization"] == 0.5
+    assert Path(started["chat_template"]).read_text("utf-8") == (tmp_path / "expected.jinja").read_text("utf-8")
 
 
 def test_a_job_that_runs_out_of_memory_goes_on_with_fewer_rows_at_once(models: Path, tmp_path: Path) -> None:

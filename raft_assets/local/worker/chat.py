@@ -16,6 +16,10 @@ PLAIN_TEMPLATE = (
     "{{ eos_token }}\n\n{% else %}{{ message.content }}\n\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}Answer:\n{% endif %}"
 )
+# the same for one question as Ollama renders it; it writes the first token by itself (https://docs.ollama.com/template)
+PLAIN_OLLAMA_TEMPLATE = (
+    "{{ if .System }}{{ .System }}\n\n{{ end }}{{ if .Prompt }}{{ .Prompt }}\n\n{{ end }}Answer:\n{{ .Response }}"
+)
 # what `ChatForm._with_roles` does, before a template that an engine or another program renders by itself
 _ROLES = (
     "{%- set form = namespace(told=[], kept=[]) -%}{%- for message in messages -%}"

@@ -26,6 +26,7 @@ def parsed() -> argparse.Namespace:
         parser.add_argument(f"--{name}", required=True)
     for name in ("max-model-len", "max-lora-rank"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
     for name in ("chat-template", "chat-template-content-format"):
         parser.add_argument(f"--{name}")
     for name in ("enable-lora", "enable-sleep-mode"):
@@ -44,11 +45,14 @@ class Double:
         assert os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
         assert os.environ["VLLM_SERVER_DEV_MODE"] == "1"
 
+        self.write("started", {}, vars(options))
+
     def note(self, request: Request, body: Any = None) -> None:
-        with JOURNAL.open("a") as journal:
-            journal.write(
-                json.dumps({"path": request.url.path, "query": dict(request.query_params), "body": body}) + "\n"
-            )
+        self.write(request.url.path, dict(request.query_params), body)
+
+    def write(self, path: str, query: dict[str, str], body: Any) -> None:
+        with JOURNAL.open("ab", buffering=0) as journal:
+            journal.write(json.dumps({"path": path, "query": query, "body": body}).encode() + b"\n")  # a line whole
 
     def refused(self, request: Request) -> Response | None:
         given = request.headers.get("authorization", "")
