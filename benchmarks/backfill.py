@@ -33,7 +33,7 @@ from raft_assets.settings.project import Project
 
 LOOK_S = 0.5
 START_S = 120
-PARAGRAPHS = 6  # of each document
+PARAGRAPHS = 16  # of each document
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from unittest import mock
 
 import dagster as dg
-import psutil
 
 from raft_assets.cli.main import main
 from raft_assets.cli.project import activate_project
@@ -26,6 +25,7 @@ from raft_assets.operations.losses import Losses
 from raft_assets.settings.project import Project
 from raft_assets.storage.lake import TABLES, Lake
 from raft_assets.storage.results import ResultsStore
+from raft_assets_tests.processes import kill_tree
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "data"
@@ -225,8 +225,7 @@ class ProjectHarness:
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         """kill -9 of the command and everything that it started, as a power cut would."""
-        for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            child.kill()
+        kill_tree(process.pid)
         process.communicate()
 
     def interrupt(self, process: subprocess.Popen[str]) -> None:

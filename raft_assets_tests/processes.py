@@ -1,9 +1,18 @@
 """Python programs that tests run in processes of their own, listen to and kill."""
 
+import itertools
+import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
+
+# below those that the system gives to whoever asks for any, beginning elsewhere in each process of the tests
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+_ports = itertools.count(os.getpid() * 101)
 
 
 def start_program(program: str, argument: Path | str) -> subprocess.Popen[str]:
@@ -20,6 +29,17 @@ def printed_line(process: subprocess.Popen[str]) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
+    """Return a port of this machine on which nobody listens, and that nobody else is given before it is used."""
+    for number in _ports:
+        port = FIRST_PORT + number % (LAST_PORT - FIRST_PORT)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
+
+
+def kill_tree(pid: int) -> None:
+    """kill -9 of a process and everything that it started; what ends by itself meanwhile is no matter."""
+    with suppress(psutil.NoSuchProcess):
+        for one in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()

@@ -39,6 +39,7 @@ from raft_assets.settings.project import Project
 
 ADDRESS = f"http://127.0.0.1:{SERVE_PORT}/v1"
 ENDS_UNUSED = "RAFT_ENDS_UNUSED"  # set for a server that ends with the last run that uses it
+ANSWERS_WITHIN_S = 60.0  # a server that computes answers late, and a second one would not get its port
 LOOK_S = 0.5  # between two looks whether the server is up; it reads all weights first, a second for each gigabyte
 
 
@@ -180,7 +181,7 @@ def _served_model(key: str) -> str | None:
     """Return the id of the base model that is served; None where nothing answers."""
     try:
         signed_in = {"authorization": f"Bearer {key}"} if key else {}
-        listed = httpx2.get(f"{ADDRESS}/models", headers=signed_in, trust_env=False).json()
+        listed = httpx2.get(f"{ADDRESS}/models", headers=signed_in, timeout=ANSWERS_WITHIN_S, trust_env=False).json()
         return next(str(model["id"]) for model in listed["data"] if not str(model["id"]).startswith("ft:"))
     except (httpx2.TransportError, ValueError, KeyError, TypeError, StopIteration):
         return None

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,11 +213,10 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def _has_members(group: int) -> bool:
     """Return whether a process of the group runs; one that ended and wasn't collected doesn't count."""
-    return any(process.status() != psutil.STATUS_ZOMBIE for process in _members(group))
+    return any(_runs_in(group, process) for process in psutil.process_iter())
 
 
-def _members(group: int) -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getpgid(process.pid) == group:
-                yield process
+def _runs_in(group: int, process: psutil.Process) -> bool:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from raft_assets_tests.processes import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 ACCOUNT, CONTAINER = "raftlake", "lake"
 BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
@@ -48,8 +50,7 @@ def shared_access_signature() -> str:
 def azurite(folder: Path, pem: Path | None = None) -> Iterator[int]:
     """The port of a storage account; with `pem` (key and certificate) it speaks TLS and takes tokens."""
     folder.mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", str(folder)]
     secure = ["--oauth", "basic", "--cert", str(pem), "--key", str(pem)] if pem else []
     process = subprocess.Popen(

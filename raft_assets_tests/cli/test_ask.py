@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import socket
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.defs.test_ui import wait_until
 from raft_assets_tests.harness import ProjectHarness
 from raft_assets_tests.llm.service import Reply, Seen, Service, chat
+from raft_assets_tests.processes import free_port
 
 QUESTION = "Where does the <b>Mexican</b> free-tailed bat spend the winter?"
 ANSWER = "##begin_quote##Bats fly.##end_quote##\n<ANSWER>: <script>alert(1)</script>"
@@ -152,9 +152,7 @@ def test_the_page_answers_its_own_form_alone_and_escapes_what_documents_and_mode
     copied: ProjectHarness, model: Service
 ) -> None:
     project = with_paid_baseline(copied, model)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = project.start("ask", SMALL, "--serve", "--port", str(port), "--yes")
     try:
         wait_until(lambda: listens(port), "the page", process)
@@ -176,7 +174,7 @@ def test_the_page_answers_its_own_form_alone_and_escapes_what_documents_and_mode
         status, _, shown = page.request("POST", QUESTION, Origin=here)
     finally:
         project.interrupt(process)
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
     assert status == 200
     assert len(model.seen) == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown

@@ -17,13 +17,12 @@ from raft_assets.core.tables import StudentAnswer
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.defs.test_ui import wait_until
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.processes import free_port
 
 
 @pytest.fixture(scope="module")
 def client(finished: ProjectHarness) -> Iterator[openai.OpenAI]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = finished.start("serve", "--port", str(port))
     try:
         wait_until(lambda: listens(port), "the server", process)
@@ -31,7 +30,7 @@ def client(finished: ProjectHarness) -> Iterator[openai.OpenAI]:
             yield client
     finally:
         finished.interrupt(process)
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
 
 
 def test_the_student_answers_over_the_wire_as_it_did_in_the_evaluation(

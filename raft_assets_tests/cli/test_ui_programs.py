@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from raft_assets_tests.defs.test_ui import CODE_LOCATION, LAUNCH, SENSORS, Ui, answers, wait_until
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.processes import free_port, kill_tree
 
 TEXT = "The harbour of Marrow Bay was dredged in 1931. The dredger was called Constance.\n"
 LOCATIONS = (
@@ -44,18 +45,18 @@ class RunningUi(Ui):
 
     def program(self, word: str) -> psutil.Process:
         """The newest program whose command line has the word."""
-        found = [child for child in self._children() if word in child.cmdline()]
+        found = [child for child, words in self._children() if word in words]
         return max(found, key=lambda child: child.create_time())
 
     def code_servers(self) -> int:
-        return sum("grpc" in child.cmdline() for child in self._children())
+        return sum("grpc" in words for _, words in self._children())
 
     def everything(self) -> list[psutil.Process]:
         return [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
 
     def is_whole(self) -> bool:
         """Whether the three programs run, the webserver answers, and the code location is loaded under its name."""
-        words = {word for child in self._children() for word in child.cmdline()}
+        words = {word for _, line in self._children() for word in line}
         if not {"grpc", "dagster_webserver", "dagster._daemon"} <= words or not answers(self):
             return False
         (entry,) = self.ask(LOCATIONS)["workspaceOrError"]["locationEntries"]
@@ -86,23 +87,20 @@ class RunningUi(Ui):
         (found,) = (sensor for sensor in listed if sensor["name"] == name)
         return dict(found)
 
-    def _children(self) -> list[psutil.Process]:
+    def _children(self) -> list[tuple[psutil.Process, list[str]]]:
+        """The programs that run, with the words of their command lines."""
         found = []
         for child in psutil.Process(self.process.pid).children():
-            try:
-                if child.status() != psutil.STATUS_ZOMBIE and child.cmdline():
-                    found.append(child)
-            except psutil.NoSuchProcess:
-                continue
+            with suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE and (words := child.cmdline()):
+                    found.append((child, words))
         return found
 
 
 @contextmanager
 def running(project: ProjectHarness) -> Iterator[RunningUi]:
     """A UI that is whole, and is ended by force if the test didn't end it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with (project.folder / "ui.log").open("ab") as log:
         # as a script starts a program in the background: with SIGINT ignored
         ignoring = (
@@ -122,8 +120,7 @@ def running(project: ProjectHarness) -> Iterator[RunningUi]:
             try:
                 process.wait(END_S)
             except subprocess.TimeoutExpired:
-                for one in ui.everything():
-                    one.kill()
+                kill_tree(process.pid)
 
 
 @pytest.fixture
@@ -194,8 +191,7 @@ def test_runs_outlive_a_new_code_server_are_closed_once_killed_and_end_with_the_
         wait_until(lambda: ui.code_servers() == 2, "a second code server")
         wait_until(ui.is_whole, "the UI to be whole again")
         assert statuses(project) == before
-        for one in ui.everything():
-            one.kill()
+        kill_tree(ui.process.pid)
         ui.process.wait()
     (killed,) = (domain for domain, status in before.items() if status is started)
     (other,) = (domain for domain, status in before.items() if status is queued)

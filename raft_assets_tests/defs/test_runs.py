@@ -36,7 +36,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_open_run(tmp_path: Path) -> No
     process = project.start("run", "--all")
     wait_for_assets(project, 2)
     project.interrupt(process)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "run the same command again to continue" in said
     with project.instance() as instance:
@@ -55,7 +55,7 @@ def test_a_second_command_on_the_same_domain_is_refused(copied: ProjectHarness) 
 
 def wait_for_assets(project: ProjectHarness, count: int) -> None:
     """Returns once so many assets of the domain are in the lake."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     tables = (
         "source_documents",
         "chunks",

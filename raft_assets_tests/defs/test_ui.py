@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -24,6 +23,9 @@ from raft_assets.evaluation.report import render_report
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.evaluation.test_report import HOSTILE, MARKUP, hostile_report
 from raft_assets_tests.harness import ProjectHarness
+from raft_assets_tests.processes import free_port
+
+expect.set_options(timeout=60_000)  # a machine that does other work as well needs more than 5 s
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -73,9 +75,7 @@ def ui(finished: ProjectHarness, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("ui")
     shutil.copytree(finished.folder, folder, dirs_exist_ok=True)
     project = ProjectHarness(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (folder / "ui.log").open("wb")
     process = subprocess.Popen(
         ProjectHarness.command("ui", "--port", str(port)),
@@ -343,7 +343,7 @@ def answers(running: Ui) -> bool:
         return False
 
 
-def wait_until(holds: Any, what: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 150) -> None:
+def wait_until(holds: Any, what: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 600) -> None:
     """Returns as soon as it holds; fails when it doesn't for so long."""
     deadline = time.monotonic() + seconds
     while not holds():

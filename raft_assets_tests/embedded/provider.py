@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,10 +22,11 @@ from starlette.applications import Starlette
 from raft_assets.core.locks import try_lock
 from raft_assets.core.prompt_contract import render_answer, render_messages
 from raft_assets.embedded.provider import EmbeddedProvider
+from raft_assets_tests.processes import free_port
 
 T = TypeVar("T")
 
-DEADLINE_S = 60  # for what takes seconds on an idle machine
+DEADLINE_S = 300  # for what takes seconds on an idle machine
 ENDED = ("succeeded", "failed", "cancelled")
 
 TOWNS = (
@@ -44,8 +44,7 @@ def settings_of(folder: Path) -> EmbeddedProvider:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The base URL of a provider that another process serves."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     program = (
         "import sys; from pathlib import Path; from raft_assets.embedded.provider import EmbeddedProvider; "
         "from raft_assets.embedded.server import serve; "

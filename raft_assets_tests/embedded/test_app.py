@@ -56,7 +56,7 @@ def test_a_built_in_model_cannot_be_deleted(client: openai.OpenAI) -> None:
 
 
 def test_it_says_that_it_is_there(base_url: str) -> None:
-    assert httpx2.get(base_url.replace("/v1", "/health")).json() == {"status": "ok"}
+    assert httpx2.get(base_url.replace("/v1", "/health"), timeout=60).json() == {"status": "ok"}
 
 
 def test_the_teacher_answers_every_question_that_it_asks(client: openai.OpenAI) -> None:

@@ -77,7 +77,7 @@ def test_every_event_of_a_stream_has_the_official_form(base_url: str) -> None:
 
 
 def test_what_is_created_cancelled_and_deleted_has_the_official_form(base_url: str) -> None:
-    with httpx2.Client(base_url=base_url) as http:
+    with httpx2.Client(base_url=base_url, timeout=60) as http:
         file = http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", b"{}\n")}).json()
         check("OpenAIFile", file)
         job = http.post("/fine_tuning/jobs", json={"model": "embedded-reader", "training_file": file["id"]}).json()

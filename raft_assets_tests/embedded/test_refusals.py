@@ -128,7 +128,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.why)
 def test_a_body_that_is_not_understood_is_refused_with_its_parameter(base_url: str, case: Refused) -> None:
-    response = httpx2.post(base_url + case.path, json=case.body)
+    response = httpx2.post(base_url + case.path, json=case.body, timeout=60)
     assert response.status_code == 400
     error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
@@ -151,13 +151,15 @@ def test_a_body_that_is_not_understood_is_refused_with_its_parameter(base_url: s
     ids=["cut", "empty", "array", "text", "not UTF-8", "deep arrays", "deep objects", "half a surrogate pair"],
 )
 def test_a_body_that_is_no_json_object_is_refused(base_url: str, raw: bytes) -> None:
-    response = httpx2.post(base_url + CHAT, content=raw, headers={"content-type": "application/json"})
+    response = httpx2.post(base_url + CHAT, content=raw, headers={"content-type": "application/json"}, timeout=60)
     assert response.status_code == 400
     assert "JSON" in response.json()["error"]["message"]
 
 
 def test_a_form_of_a_web_page_is_no_request(base_url: str) -> None:
-    response = httpx2.post(base_url + CHAT, content=json.dumps(chat()), headers={"content-type": "text/plain"})
+    response = httpx2.post(
+        base_url + CHAT, content=json.dumps(chat()), headers={"content-type": "text/plain"}, timeout=60
+    )
     assert response.status_code == 400
     assert "expected application/json" in response.json()["error"]["message"]
 
@@ -172,7 +174,7 @@ def test_a_form_of_a_web_page_is_no_request(base_url: str) -> None:
     ],
 )
 def test_a_path_that_is_not_offered_is_refused(base_url: str, method: str, path: str, status: int, code: str) -> None:
-    response = httpx2.request(method, base_url.removesuffix("/v1") + path)
+    response = httpx2.request(method, base_url.removesuffix("/v1") + path, timeout=60)
     assert response.status_code == status
     assert response.json()["error"]["code"] == code
 
@@ -208,13 +210,13 @@ def test_the_client_raises_its_own_exceptions(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=ten", "limit=-1", "limit=99999999", "after=nothing"])
 @pytest.mark.parametrize("path", ["/files", JOBS])
 def test_a_page_that_is_none_is_refused(base_url: str, path: str, query: str) -> None:
-    response = httpx2.get(f"{base_url}{path}?{query}")
+    response = httpx2.get(f"{base_url}{path}?{query}", timeout=60)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == query.partition("=")[0]
 
 
 def test_metadata_are_filtered_by_one_form_only(base_url: str) -> None:
-    assert httpx2.get(f"{base_url}{JOBS}?metadata=null&metadata[a]=b").status_code == 400
+    assert httpx2.get(f"{base_url}{JOBS}?metadata=null&metadata[a]=b", timeout=60).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -230,14 +232,16 @@ def test_metadata_are_filtered_by_one_form_only(base_url: str) -> None:
 )
 def test_an_upload_that_is_none_is_refused(base_url: str, form: dict[str, str], files: Any, param: str) -> None:
     fields = {name: (None, value) for name, value in form.items()}
-    response = httpx2.post(f"{base_url}/files", files=fields | (files or {}))
+    response = httpx2.post(f"{base_url}/files", files=fields | (files or {}), timeout=60)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x"])
 def test_an_upload_that_is_no_form_is_refused(base_url: str, content_type: str) -> None:
-    response = httpx2.post(f"{base_url}/files", content=b"nothing of the kind", headers={"content-type": content_type})
+    response = httpx2.post(
+        f"{base_url}/files", content=b"nothing of the kind", headers={"content-type": content_type}, timeout=60
+    )
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
 

@@ -32,13 +32,13 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_web_page_under_another_name_is_refused(base_url: str) -> None:
-    assert httpx2.get(f"{base_url}/models", headers={"host": "rebound.example"}).status_code == 400
-    assert httpx2.get(f"{base_url}/models", headers={"host": "localhost:1234"}).status_code == 200
+    assert httpx2.get(f"{base_url}/models", headers={"host": "rebound.example"}, timeout=60).status_code == 400
+    assert httpx2.get(f"{base_url}/models", headers={"host": "localhost:1234"}, timeout=60).status_code == 200
 
 
 def test_any_authorization_or_none_is_accepted(base_url: str) -> None:
-    assert httpx2.get(f"{base_url}/models").status_code == 200
-    assert httpx2.get(f"{base_url}/models", headers={"authorization": "Basic eDp5"}).status_code == 200
+    assert httpx2.get(f"{base_url}/models", timeout=60).status_code == 200
+    assert httpx2.get(f"{base_url}/models", headers={"authorization": "Basic eDp5"}, timeout=60).status_code == 200
 
 
 def test_a_body_without_a_length_is_stopped_at_the_limit() -> None:

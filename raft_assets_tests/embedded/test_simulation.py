@@ -148,8 +148,8 @@ def test_a_call_whose_client_left_takes_no_slot(tmp_path: Path) -> None:
                 calls = [client.chat.completions.create(model=TEACHER, messages=ASKED) for _ in range(3)]  # type: ignore[arg-type]
                 came = await asyncio.gather(*calls, return_exceptions=True)
                 assert all(isinstance(one, openai.APITimeoutError) for one in came)
-            while service.in_flight:  # noqa: ASYNC110 - of another loop, in another thread
-                await asyncio.sleep(0)
+            while service.counts["dropped"] < 3 or service.in_flight:  # noqa: ASYNC110 - another thread's loop
+                await asyncio.sleep(0.01)
 
         asyncio.run(asyncio.wait_for(leave(), 60))
         assert service.counts["dropped"] == 3

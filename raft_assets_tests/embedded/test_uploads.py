@@ -96,7 +96,7 @@ def test_a_file_that_is_larger_than_the_provider_takes_is_refused_before_it_is_s
 
 
 def test_uploads_have_the_official_form(base_url: str) -> None:
-    with httpx2.Client(base_url=base_url) as http:
+    with httpx2.Client(base_url=base_url, timeout=60) as http:
         asked = {"filename": "a.jsonl", "purpose": "batch", "bytes": 3, "mime_type": "text/jsonl"}
         assert schema_breaches("CreateUploadRequest", asked) == []
         upload = http.post("/uploads", json=asked).json()

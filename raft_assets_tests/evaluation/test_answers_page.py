@@ -15,6 +15,8 @@ from raft_assets.evaluation.answers_page import MAX_ROWS, render_answers
 from raft_assets.evaluation.pages import inline
 from raft_assets_tests.evaluation.builders import ABSTAINED, RIGHT, WRONG, both, unanswerable
 
+expect.set_options(timeout=60_000)  # a machine that does other work as well needs more than 5 s
+
 PLANTED = '</script><img src=x onerror="document.title=1"><b>bold</b>'
 PARTLY = "42 pounds"
 
@@ -116,6 +118,7 @@ def test_rows_are_searched_and_sorted_and_a_link_chooses_them(page: Page) -> Non
     page.get_by_label("Order").select_option("loss")
     assert shown(page) == ["g2", "g3", "t1", "g1", "t2"]
     page.goto(f"{page.url}#source=golden&change=lost&arm=<b>")
+    expect(page.locator("#shown")).to_have_text("1")
     assert shown(page) == ["g2"]
 
 

@@ -23,6 +23,7 @@ from raft_assets.storage.lake import Lake
 from raft_assets.storage.results import ResultsStore
 from raft_assets_tests.azure.blob import CONTAINER, storage_account
 from raft_assets_tests.embedded.provider import until
+from raft_assets_tests.hosted.hosts import ask
 from raft_assets_tests.hosted.platform import HOSTED, container_variables
 from raft_assets_tests.hosted.watched_provider import WatchedProvider, watched_provider
 from raft_assets_tests.postgresql import PASSWORD, ROLE, PostgresServer
@@ -112,8 +113,9 @@ class Cluster:
         return [*_namespaces(), "sh", "-c", ON_ITS_DISK, "sh", *places, *entered]
 
     def start_host(self, name: str, **variables: str) -> None:
-        """Start a machine that executes runs."""
+        """Start a machine that executes runs, and wait until it does."""
         self.start(name, sys.executable, "-m", "raft_assets_tests.hosted.hosts", str(self.ports[name]), **variables)
+        until(lambda: ask(self.ports[name], "") is not None, DEADLINE_S)
 
     def lose(self, name: str) -> None:
         """kill -9 of all that a machine runs, and the end of its disk."""

@@ -63,11 +63,7 @@ class HostsRunLauncher(RunLauncher, ConfigurableClass):
         return min(living, key=lambda name: (name in of_domain[:1], had[name]))
 
     def _ask(self, host: str, *request: str) -> bool | None:
-        """Return what the host says; None where there is none."""
-        with suppress(OSError, EOFError), Client(("127.0.0.1", self._ports[host])) as connection:
-            connection.send(request)
-            return bool(connection.recv())
-        return None
+        return ask(self._ports[host], *request)
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -82,12 +78,20 @@ class HostsRunLauncher(RunLauncher, ConfigurableClass):
         raise NotImplementedError
 
 
+def ask(port: int, *request: str) -> bool | None:
+    """Return what a host says to a run and, where it is to start, a command; None where there is no host."""
+    with suppress(OSError, EOFError), Client(("127.0.0.1", port)) as connection:
+        connection.send(request)
+        return bool(connection.recv())
+    return None
+
+
 def serve(port: int) -> None:
     """Be a host: start the command that comes with a run, or say whether the run has a process."""
     workers: dict[str, subprocess.Popen[bytes]] = {}
     with Listener(("127.0.0.1", port)) as listener:
         while True:
-            with listener.accept() as connection:
+            with suppress(EOFError), listener.accept() as connection:
                 run, *command = connection.recv()
                 if command:
                     workers[run] = subprocess.Popen(command)

@@ -20,7 +20,9 @@ def paid(context: dg.AssetExecutionContext) -> None:
 def made(context: dg.AssetExecutionContext) -> None:
     if context.partition_key == "broken":
         raise ValueError("it fails by itself")
-    (FOLDER / f"{context.run_id}.pid").write_text(str(os.getpid()))
+    draft = FOLDER / f"{context.run_id}.draft"
+    draft.write_text(str(os.getpid()))
+    draft.replace(draft.with_suffix(".pid"))
     while not (FOLDER / "go").exists():
         time.sleep(0.05)
 

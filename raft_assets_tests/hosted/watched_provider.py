@@ -142,7 +142,7 @@ class WatchedProvider:
 
     def _watch(self, hold: Hold | None = None) -> dict[str, list[Posted]]:
         address = self.url.removesuffix("/v1") + WATCH
-        told = httpx2.post(address, json=asdict(hold)) if hold else httpx2.get(address)
+        told = httpx2.post(address, json=asdict(hold), timeout=60) if hold else httpx2.get(address, timeout=60)
         return {name: [Posted(**one) for one in listed] for name, listed in told.json().items()}
 
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from raft_assets.local.settings import LocalSettings
 from raft_assets.provider.bodies import Hyperparameters
 from raft_assets.provider.job_state import Job, JobFolder
 from raft_assets_tests.embedded.provider import until
+from raft_assets_tests.processes import free_port
 
 DOUBLE = Path(__file__).parent / "vllm_double"
 SERVE = """
@@ -80,7 +80,7 @@ class Server:
 
     def raw(self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """A request with headers of the test's choice."""
-        return httpx2.request(method, f"{self.url}{path}", headers=dict(headers or {}))
+        return httpx2.request(method, f"{self.url}{path}", headers=dict(headers or {}), timeout=60)
 
     def asked(self) -> list[dict[str, Any]]:
         """What the engine's double was asked, in order."""
@@ -98,8 +98,7 @@ def serving(settings: LocalSettings, *, key: str = "", host: str = "127.0.0.1", 
     import base64
     import pickle
 
-    with socket.create_server((host, 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     told = base64.b64encode(pickle.dumps((settings, {"host": host, "port": port, "key": key, **arguments})))
     environment = os.environ | {"PYTHONPATH": f"{DOUBLE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     process = subprocess.Popen([sys.executable, "-c", SERVE, told], env=environment)

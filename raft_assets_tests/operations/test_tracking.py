@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import psutil
 import pytest
 
 from raft_assets.operations import tracking
@@ -22,7 +21,7 @@ from raft_assets.operations.model_clients import ModelClients
 from raft_assets.operations.tracking import log_evaluation
 from raft_assets_tests.conftest import SMALL
 from raft_assets_tests.harness import ProjectHarness
-from raft_assets_tests.processes import free_port
+from raft_assets_tests.processes import free_port, kill_tree
 
 # where `make test` puts the server, which needs an older pyarrow; elsewhere MLFLOW_SERVER_DIR names a folder with it
 BESIDE = Path(os.environ.get("MLFLOW_SERVER_DIR") or Path(sys.prefix) / "mlflow-server")
@@ -101,8 +100,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(f"http://127.0.0.1:{port}", folder / "artifacts")
     finally:
         with process:  # closes the pipe
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                one.kill()
+            kill_tree(process.pid)
             reader.join()
 
 
@@ -168,8 +166,10 @@ def test_an_evaluation_is_logged_once_without_text_and_deleted_by_a_purge(
 
 
 def test_a_server_that_is_down_costs_a_warning(copied: ProjectHarness) -> None:
-    copied.write(".env", f"RAFT_MLFLOW_TRACKING_URI=http://127.0.0.1:{free_port()}\n")
-    assert copied.materialize_only(SMALL, "eval_report")
+    with socket.socket() as bound:  # nobody listens there, and nobody else can
+        bound.bind(("127.0.0.1", 0))
+        copied.write(".env", f"RAFT_MLFLOW_TRACKING_URI=http://127.0.0.1:{bound.getsockname()[1]}\n")
+        assert copied.materialize_only(SMALL, "eval_report")
     warning = str(copied.metadata("eval_report", SMALL)["mlflow_warning"])
     assert "could not be used (it doesn't answer, ConnectionError)" in warning
     assert "--select eval_report --force" in warning

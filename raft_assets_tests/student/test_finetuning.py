@@ -242,7 +242,7 @@ def test_a_job_that_the_version_before_submitted_is_found_again(azure: Cloud, tm
 
 def test_a_token_that_runs_out_while_the_job_runs_is_renewed(azure: Cloud, tmp_path: Path) -> None:
     jobs = Jobs(["running"] * 5 + ["succeeded"])
-    azure.identity.lifetime_s = 1  # which azure-identity takes for one that is over
+    azure.identity.lifetime_s = 60  # which azure-identity takes for one that is over
     assert train(azure, jobs, tmp_path).model == "ft:1"
     assert len(azure.identity.valid) > 1
 
