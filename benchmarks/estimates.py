@@ -57,7 +57,7 @@ def main() -> None:
             finished = (
                 Project.load(options.finished, {"RAFT_PROJECT": str(options.finished), "RAFT_PROVIDER": "embedded"})
                 if options.finished
-                else materialized(Path(place) / "finished", folder, "student_answers")
+                else materialized(Path(place) / "finished", folder, "judged_answers")
             )
             bill = billed(finished, folder.name)
             with fresh_project(folder) as project:

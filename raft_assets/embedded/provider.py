@@ -4,7 +4,7 @@ Other rooms import this module and nothing else of the room. What it names is im
 only names the provider doesn't wait for the encoder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from raft_assets.embedded.simulation import FAULTS, Simulation
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from raft_assets.embedded.encoder import Floats
 
 __all__ = ["FAULTS", "SHARED_NAMES", "EmbeddedProvider", "Simulation"]
 
@@ -45,6 +47,17 @@ class EmbeddedProvider(EmbeddedSettings):
         from raft_assets.embedded.models import MAX_CACHED_DOCUMENTS, all_questions
 
         return partial(answer_as_teacher, ask=lru_cache(MAX_CACHED_DOCUMENTS)(all_questions))
+
+    @property
+    def encode(self) -> Callable[[Sequence[str]], "list[Floats]"]:
+        """Function that embeds texts without a call and many at a time, so that the last bits differ from an answer's.
+
+        Raises WeightsError if the weights are missing or are not the official ones.
+        """
+        from raft_assets.embedded.encoder import Encoder
+
+        encoder = Encoder.load(self.encoder_folder, hf_home=self.huggingface_home)
+        return lambda texts: [states.vector for states in encoder.token_states(texts)]
 
     def unfinished_files(self) -> list[Path]:
         """Return what uploads left that were never finished; a file may be one that is being uploaded right now."""

@@ -5,7 +5,7 @@ none, and the splits that follow. Tokens and money belong in `estimate`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -18,7 +18,7 @@ from raft_assets.core.identity import draw
 from raft_assets.core.tables import Chunk
 from raft_assets.dataset.related_chunks import Relate, RelatedChunks
 from raft_assets.dataset.splits import AcceptedPair, assign_splits
-from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
+from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex, Vectors
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
 from raft_assets.operations.pair_form import PairForm
@@ -70,7 +70,10 @@ class Scenario:
 
 @dataclass(frozen=True)
 class RetrievedShare:
-    """What retrieval made of the pairs that passed the other gates: `counts` of them and of those left, by chunk."""
+    """What retrieval made of the pairs that passed the other gates: `counts` of them and of those left, by chunk.
+
+    `is_gate`: whether further pairs have it before them.
+    """
 
     counts: Sequence[tuple[int, int]] = ()
     is_gate: bool = True
@@ -116,8 +119,8 @@ class ExpectedPairs:
     ) -> None:
         """`unanswered`: how many questions have no stored answer yet, by chunk, where the questions are stored.
 
-        `predicted`: outcomes that were computed and not asked for, before retrieval; `retrieved`: the share of them
-        that it will accept.
+        `predicted`: outcomes that were computed and not asked for; `retrieved`: the share of them that retrieval will
+        accept, all where it was computed as well.
         """
         self._chunks = {chunk.chunk_id: chunk for chunk in chunks}
         self._settings = settings
@@ -297,16 +300,25 @@ def sampled_outcomes(
 
 
 def stored_ranks(
-    drafts: Sequence[Draft], chunks: Sequence[Chunk], settings: DomainSettings, encoder: Caller
+    drafts: Sequence[Draft],
+    chunks: Sequence[Chunk],
+    settings: DomainSettings,
+    encoder: Caller,
+    *,
+    embed: Callable[[Iterable[str]], Iterable[Vectors]] | None = None,
 ) -> RetrievalRanks | None:
-    """Return what retrieval finds for the questions of drafts; None where it is no gate or a vector isn't stored."""
+    """Return what retrieval finds for the questions of drafts; None where it is no gate or a vector isn't stored.
+
+    `embed`: what embeds questions without a call, where something can; the vectors of the passages are the stored ones.
+    """
     drafts = [draft for draft in drafts if draft.question]
-    texts = [*(chunk.passage for chunk in chunks), *(draft.question for draft in drafts)]
-    if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(texts)):
+    passages = [chunk.passage for chunk in chunks]
+    needed = passages if embed else [*passages, *(draft.question for draft in drafts)]
+    if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(needed)):
         return None
-    vectors = np.array(list(encoder.embed(texts[: len(chunks)])), np.float32)
+    vectors = np.array(list(encoder.embed(passages)), np.float32)
     index = VectorIndex([chunk.chunk_id for chunk in chunks], vectors)
-    ranks = RetrievalRanks(index, encoder.embed, settings.questions.retrieval_top_k)
+    ranks = RetrievalRanks(index, embed or encoder.embed, settings.questions.retrieval_top_k)
     ranks.look_up((draft.question, draft.chunk.chunk_id) for draft in drafts)
     return ranks
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from raft_assets.core.tables import Chunk
+from raft_assets.documents.retrieval import RetrievalRanks, Vectors
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import Answer, Request
 from raft_assets.operations.expected_pairs import (
@@ -78,9 +79,18 @@ class TeacherSample:
             complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
             ranks = stored_ranks(complete, chunks, settings, encoder)
             outcomes = sampled_outcomes(complete, chunks, settings, form=form, ranks=ranks, judge=judge)
-            prediction = Prediction.of(models, chunks, settings, form, asked=outcomes)
-            retrieved = RetrievedShare(is_gate=bool(settings.questions.retrieval_top_k))
-            if ranks and prediction.outcomes:
+            embed = _questions_encoder(models)
+            prediction = Prediction.of(
+                models,
+                chunks,
+                settings,
+                form,
+                asked=outcomes,
+                rank=lambda drafts: stored_ranks(drafts, chunks, settings, encoder, embed=embed) if embed else None,
+            )
+            is_gate = bool(settings.questions.retrieval_top_k) and not prediction.is_retrieved
+            retrieved = RetrievedShare(is_gate=is_gate)
+            if ranks and is_gate and prediction.outcomes:
                 compared = set(islice(outcomes, PREDICTED_CHUNKS))
                 some = [draft for draft in complete if draft.chunk.chunk_id in compared]
                 before = sampled_outcomes(some, chunks, settings, form=form, ranks=None, judge=judge)
@@ -118,7 +128,8 @@ class TeacherSample:
 class Prediction:
     """What the embedded teacher will ask and answer, computed by its rules; empty for another teacher."""
 
-    outcomes: Mapping[str, Outcome] = field(default_factory=dict)  # by chunk, before retrieval
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)  # by chunk
+    is_retrieved: bool = False  # whether they are those after retrieval
     questions: Sequence[int] = ()  # tokens of the replies with questions
     answers: Sequence[int] = ()  # tokens of the answers
     answer_requests: Sequence[Request] = ()
@@ -133,8 +144,12 @@ class Prediction:
         form: PairForm,
         *,
         asked: Collection[str],
+        rank: Callable[[Sequence[Draft]], RetrievalRanks | None],
     ) -> "Prediction":
-        """Predict what is asked about chunks that were not `asked` about, an even sample of them."""
+        """Predict what is asked about chunks that were not `asked` about, an even sample of them.
+
+        `rank` looks their questions up among the passages, as far as the vectors of these are known.
+        """
         if not models.endpoints[Role.TEACHER].is_embedded_model or form.structured:
             return cls()
         most = len(chunks) * settings.questions.questions_per_chunk
@@ -142,13 +157,22 @@ class Prediction:
         plan = [(chunk, count) for chunk, count in plan if chunk.chunk_id not in asked][:PREDICTED_CHUNKS]
         rules = _RuleAnswers(embedded_provider(models.project).teacher_rules)
         drafts = list(draft_round(plan, settings.questions, ask=rules.ask, instructions=settings.prompt.instructions))
+        ranks = rank(drafts)
         return cls(
-            outcomes=sampled_outcomes(drafts, chunks, settings, form=form, ranks=None, judge=None),
+            outcomes=sampled_outcomes(drafts, chunks, settings, form=form, ranks=ranks, judge=None),
+            is_retrieved=ranks is not None,
             questions=rules.tokens[: len(plan)],
             answers=rules.tokens[len(plan) :],
             answer_requests=rules.requests[len(plan) :],
             asked=[draft.question for draft in drafts if draft.question],
         )
+
+
+def _questions_encoder(models: ModelClients) -> Callable[[Iterable[str]], Iterable[Vectors]] | None:
+    """Return what embeds questions without a call; None where the encoder isn't the embedded one."""
+    if not models.endpoints[Role.EMBEDDING].is_embedded_model:
+        return None
+    return lambda texts: embedded_provider(models.project).encode(list(texts))
 
 
 class _RuleAnswers:

@@ -252,6 +252,10 @@ def test_after_a_preview_of_twenty_chunks_ranges_are_narrow_and_hold_what_is_ask
             if (call.origin.asset, call.role) == (asset, role)
         )
         assert low <= made <= high <= 1.001 * MAX_WIDTH_PREVIEWED * low, asset
+    # the vectors of all passages are known, so what retrieval keeps is computed as well
+    training = found["finetuned_model", Role.STUDENT]
+    low, high = training.low.usage.input_tokens, training.high.usage.input_tokens
+    assert low <= copied.lake.read_record("finetuned_model", SMALL)["trained_tokens"] <= high <= 1.12 * low
 
 
 def test_pairs_that_only_train_are_no_questions_of_the_evaluation(copied: ProjectHarness) -> None:
