@@ -75,7 +75,7 @@ class BaseModel:
         if (self.folder / "chat_template.jinja").is_file() or (self.folder / "chat_template.json").is_file():
             return True
         file = self.folder / "tokenizer_config.json"
-        return file.is_file() and bool(json.loads(file.read_text("utf-8")).get("chat_template"))
+        return file.is_file() and isinstance(json.loads(file.read_text("utf-8")).get("chat_template"), str)
 
     @property
     def context_length(self) -> int | None:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from raft_assets.core.errors import RaftError
 from raft_assets.core.tables import Chunk
 from raft_assets.documents.retrieval import RetrievalRanks, Vectors
 from raft_assets.llm.caller import Caller
@@ -79,15 +80,12 @@ class TeacherSample:
             complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
             ranks = stored_ranks(complete, chunks, settings, encoder)
             outcomes = sampled_outcomes(complete, chunks, settings, form=form, ranks=ranks, judge=judge)
-            embed = _questions_encoder(models)
-            prediction = Prediction.of(
-                models,
-                chunks,
-                settings,
-                form,
-                asked=outcomes,
-                rank=lambda drafts: stored_ranks(drafts, chunks, settings, encoder, embed=embed) if embed else None,
-            )
+
+            def rank(predicted: Sequence[Draft]) -> RetrievalRanks | None:
+                embed = _questions_encoder(models)
+                return stored_ranks(predicted, chunks, settings, encoder, embed=embed) if embed else None
+
+            prediction = Prediction.of(models, chunks, settings, form, asked=outcomes, rank=rank)
             is_gate = bool(settings.questions.retrieval_top_k) and not prediction.is_retrieved
             retrieved = RetrievedShare(is_gate=is_gate)
             if ranks and is_gate and prediction.outcomes:
@@ -169,10 +167,15 @@ class Prediction:
 
 
 def _questions_encoder(models: ModelClients) -> Callable[[Iterable[str]], Iterable[Vectors]] | None:
-    """Return what embeds questions without a call; None where the encoder isn't the embedded one."""
+    """Return what embeds questions without a call; None where the encoder isn't the embedded one of this machine."""
     if not models.endpoints[Role.EMBEDDING].is_embedded_model:
         return None
-    return lambda texts: embedded_provider(models.project).encode(list(texts))
+    provider = embedded_provider(models.project)
+    try:
+        provider.find_weights()
+    except RaftError:  # the weights are on another machine, which serves them
+        return None
+    return lambda texts: provider.encode(list(texts))
 
 
 class _RuleAnswers:
