@@ -29,12 +29,11 @@ def printed_line(process: subprocess.Popen[str]) -> str:
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nobody listens, and that nobody else is given before it is used."""
-    for number in _ports:
-        port = FIRST_PORT + number % (LAST_PORT - FIRST_PORT)
+    """Return a port of this machine on which nobody listens; the system gives it to nobody, and this process once."""
+    while True:
+        port = FIRST_PORT + next(_ports) % (LAST_PORT - FIRST_PORT)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-    raise AssertionError
 
 
 def kill_tree(pid: int) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from raft_assets.core.errors import DataError
 from raft_assets.core.identity import draw
 from raft_assets.core.tables import Chunk
+from raft_assets.core.vectors import Embedding
 from raft_assets.dataset.related_chunks import Relate, RelatedChunks
 from raft_assets.dataset.splits import AcceptedPair, assign_splits
-from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex, Vectors
+from raft_assets.documents.retrieval import RetrievalRanks, VectorIndex
 from raft_assets.llm.caller import Caller
 from raft_assets.llm.requests import NO_USAGE, Answer, Request
 from raft_assets.operations.pair_form import PairForm
@@ -299,27 +300,23 @@ def sampled_outcomes(
     return outcomes
 
 
-def stored_ranks(
-    drafts: Sequence[Draft],
-    chunks: Sequence[Chunk],
-    settings: DomainSettings,
-    encoder: Caller,
-    *,
-    embed: Callable[[Iterable[str]], Iterable[Vectors]] | None = None,
-) -> RetrievalRanks | None:
-    """Return what retrieval finds for the questions of drafts; None where it is no gate or a vector isn't stored.
-
-    `embed`: what embeds questions without a call, where something can; the vectors of the passages are the stored ones.
-    """
-    drafts = [draft for draft in drafts if draft.question]
+def stored_index(chunks: Sequence[Chunk], settings: DomainSettings, encoder: Caller) -> VectorIndex | None:
+    """Return the index of the passages; None where retrieval is no gate, or the vector of one of them isn't stored."""
     passages = [chunk.passage for chunk in chunks]
-    needed = passages if embed else [*passages, *(draft.question for draft in drafts)]
-    if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(needed)):
+    if not settings.questions.retrieval_top_k or not all(encoder.has_embeddings(passages)):
         return None
-    vectors = np.array(list(encoder.embed(passages)), np.float32)
-    index = VectorIndex([chunk.chunk_id for chunk in chunks], vectors)
-    ranks = RetrievalRanks(index, embed or encoder.embed, settings.questions.retrieval_top_k)
-    ranks.look_up((draft.question, draft.chunk.chunk_id) for draft in drafts)
+    return VectorIndex([chunk.chunk_id for chunk in chunks], np.array(list(encoder.embed(passages)), np.float32))
+
+
+def ranks_of(
+    drafts: Sequence[Draft],
+    index: VectorIndex,
+    settings: DomainSettings,
+    embed: Callable[[Iterable[str]], Iterable[Embedding]],
+) -> RetrievalRanks:
+    """Return what retrieval finds for the questions of drafts, whose vectors `embed` returns."""
+    ranks = RetrievalRanks(index, embed, settings.questions.retrieval_top_k)
+    ranks.look_up((draft.question, draft.chunk.chunk_id) for draft in drafts if draft.question)
     return ranks
 
 

@@ -16,8 +16,9 @@ from raft_assets.operations.expected_pairs import (
     Outcome,
     RetrievedShare,
     not_asked,
+    ranks_of,
     sampled_outcomes,
-    stored_ranks,
+    stored_index,
 )
 from raft_assets.operations.model_clients import ModelClients, embedded_provider
 from raft_assets.operations.pair_form import PairForm, recorded_form
@@ -78,12 +79,14 @@ class TeacherSample:
             )
             missing = Counter(draft.chunk.chunk_id for draft in drafts if draft.question and not draft.answer_call)
             complete = [draft for draft in drafts if draft.chunk.chunk_id not in missing]
-            ranks = stored_ranks(complete, chunks, settings, encoder)
+            index = stored_index(chunks, settings, encoder)
+            known = all(encoder.has_embeddings([draft.question for draft in complete if draft.question]))
+            ranks = ranks_of(complete, index, settings, encoder.embed) if index is not None and known else None
             outcomes = sampled_outcomes(complete, chunks, settings, form=form, ranks=ranks, judge=judge)
 
             def rank(predicted: Sequence[Draft]) -> RetrievalRanks | None:
-                embed = _questions_encoder(models)
-                return stored_ranks(predicted, chunks, settings, encoder, embed=embed) if embed else None
+                embed = _questions_encoder(models) if index is not None else None
+                return ranks_of(predicted, index, settings, embed) if index is not None and embed else None
 
             prediction = Prediction.of(models, chunks, settings, form, asked=outcomes, rank=rank)
             is_gate = bool(settings.questions.retrieval_top_k) and not prediction.is_retrieved

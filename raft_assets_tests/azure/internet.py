@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import uvicorn
 from cryptography import x509
@@ -147,12 +148,13 @@ async def _tunnel(
         contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError),
     ):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split()
-        host = head[1].partition(":")[0]
-        if head[0] != "CONNECT":  # another test's, which looks for a server that isn't up yet
+        asked = head[1]
+        if asked.startswith(("/", "*")):  # not of a proxy: another test looks for a server that isn't up yet
             writer.write(b"HTTP/1.1 400 no tunnel\r\n\r\n")
             await writer.drain()
             return
-        if host not in ports:
+        host = urlsplit(asked if "://" in asked else f"//{asked}").hostname or asked
+        if head[0] != "CONNECT" or host not in ports:
             unknown.append(host)
             writer.write(b"HTTP/1.1 403 no such host\r\n\r\n")
             await writer.drain()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -202,3 +203,16 @@ def test_a_domain_without_a_readable_document_fails_with_a_sentence_and_the_othe
 def calls_stored(project: ProjectHarness) -> int:
     with open_call_store(project.opened) as store:
         return store.stats().calls
+
+
+def test_an_asset_is_fresh_though_a_run_of_another_domain_kept_the_copy_of_its_event_last(tmp_path: Path) -> None:
+    project, key = ProjectHarness(tmp_path), dg.AssetKey("source_documents")
+    for domain in ("first", "second"):
+        project.copy_domain("bats", domain, documents=1)
+        assert project.materialize(domain, "source_documents")
+    with project.instance() as instance:
+        of_first = dg.AssetRecordsFilter(key, asset_partitions=["first"])
+        (made,) = instance.fetch_materializations(of_first, limit=1).records
+        instance.event_log_storage.store_asset_event(made.event_log_entry, made.storage_id)
+    project.launch("second", "chunks")
+    assert project.states("second")["chunks"].state == "fresh"

@@ -853,7 +853,7 @@ def test_two_processes_share_what_the_endpoint_takes_at_once(service: Service, t
         assert (one.wait(60), other.wait(60)) == (0, 0)
     assert service.most_at_once == CEILING
     of_one = [int(question.split()[-1]) < 1000 for question in service.questions]
-    assert 0.05 < sum(of_one[:300]) / 300 < 0.95  # neither waits for the end of the other
+    assert 0.2 < sum(of_one[:300]) / 300 < 0.8  # neither waits for the end of the other
 
 
 def test_answers_that_cannot_be_stored_end_the_stream(service: Service, caller: MakeCaller, store: CallStore) -> None:

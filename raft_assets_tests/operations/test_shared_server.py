@@ -100,9 +100,9 @@ def test_a_run_that_comes_while_the_server_ends_waits_until_it_has_ended(start: 
     assert server.stdout is not None
     assert server.stdin is not None
     assert server.stdout.readline() == "ending\n"
-    Timer(1.0, server.stdin.close).start()
+    Timer(3.0, server.stdin.close).start()
     with SharedServer(tmp_path).using(), SharedServer(tmp_path).starting():
-        assert server.wait(timeout=10) == 0  # it was let go a second after the gate was asked for
+        assert server.wait(timeout=1.5) == 0  # it was let go three seconds after the gate was asked for
 
 
 def test_there_is_one_shared_server(start: Start, tmp_path: Path) -> None:
